@@ -1,0 +1,1 @@
+//! Certificates of a fleet: the authority, enrolment by token, rotation without restart, revocation.

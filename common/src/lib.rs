@@ -1,0 +1,1 @@
+//! The words both sides of replank share: ids, actions, census, facts, readings, outcomes. Pure.

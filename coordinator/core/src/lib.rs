@@ -1,0 +1,1 @@
+//! Fleet file, inventory, catalog, plan, lint, gates and runs: pure functions over plain data.

@@ -1,0 +1,1 @@
+//! The coordinator and the operator's command line.

@@ -1,0 +1,1 @@
+//! Scenarios on the lab, with the real binaries.

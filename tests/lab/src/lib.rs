@@ -1,0 +1,1 @@
+//! Real hosts on one machine: systemd, libvirtd, qemu, package repositories, beating guests.
