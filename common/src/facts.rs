@@ -1,0 +1,152 @@
+//! Facts: what an agent reports of its host. What could not be learned is an entry in `errors`, never a silent gap.
+//!
+//! The JSON form is part of the inventory file, so fields are only added, and readers ignore unknown ones.
+
+use crate::UnixMs;
+use crate::census::Census;
+use crate::ids::{BootId, HostName};
+use crate::version::Version;
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum PackageManager {
+    Apt,
+    Dnf,
+    Yum,
+}
+
+impl PackageManager {
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Apt => "apt",
+            Self::Dnf => "dnf",
+            Self::Yum => "yum",
+        }
+    }
+}
+
+/// `/etc/os-release` and the kernel.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct OsFacts {
+    /// `ID`, such as `debian`, `centos`.
+    pub id: String,
+    /// `VERSION_ID`, such as `12`, `7`.
+    pub version_id: String,
+    pub pretty_name: String,
+    pub kernel: String,
+    pub architecture: String,
+    /// Whether `pidfd_open` works (Linux 5.3).
+    pub pidfd: bool,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PackageFact {
+    pub name: String,
+    pub architecture: String,
+    /// The package manager's full spelling.
+    pub version: String,
+}
+
+/// A systemd unit that matters to guests.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct UnitFact {
+    pub name: String,
+    /// systemd's LoadState, ActiveState, SubState and UnitFileState.
+    pub load_state: String,
+    pub active_state: String,
+    pub sub_state: String,
+    pub file_state: String,
+    /// systemd's KillMode for services; anything but `process` on libvirtd would take guests along.
+    pub kill_mode: Option<String>,
+    pub drop_ins: Vec<PathBuf>,
+}
+
+/// A file system that the upgrade writes to.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SpaceFact {
+    pub path: PathBuf,
+    pub total_bytes: u64,
+    pub available_bytes: u64,
+    pub free_inodes: u64,
+    pub read_only: bool,
+}
+
+/// A domain that libvirt starts by itself, and whether it runs.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AutostartFact {
+    pub name: String,
+    pub active: bool,
+}
+
+/// A libvirt hook and what it answers to `reconnect`, tried with a domain name that no guest has.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct HookFact {
+    pub path: PathBuf,
+    /// The exit code for `reconnect begin -`; `None`: not executable, killed or timed out.
+    pub reconnect_exit: Option<i32>,
+    pub detail: String,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LibvirtFacts {
+    /// systemd's unit of the daemon: `libvirtd.service` or `virtqemud.service`.
+    pub unit: String,
+    /// What the running daemon says of itself; `None`: it does not answer.
+    pub running_version: Option<Version>,
+    /// libvirt's idea of the default emulator: path by virtualisation type (`kvm`, `qemu`).
+    pub default_emulators: BTreeMap<String, PathBuf>,
+    pub autostart: Vec<AutostartFact>,
+    pub hooks: Vec<HookFact>,
+    /// Effective values in libvirtd.conf: `listen_tcp`, `listen_tls`, `auth_tcp`, `tcp_port`, `listen_addr`.
+    pub config: BTreeMap<String, String>,
+    /// Guests with a migration, block job or save in flight: name and job.
+    pub jobs: Vec<(String, String)>,
+}
+
+/// A qemu on disk.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct EmulatorFact {
+    pub path: PathBuf,
+    /// What `-version` prints; `None`: it does not run, `detail` says why.
+    pub version: Option<Version>,
+    pub detail: String,
+    /// Guests whose definition or status names this path.
+    pub used_by: Vec<String>,
+}
+
+/// Everything an agent knows of its host.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Facts {
+    pub host: HostName,
+    pub boot_id: BootId,
+    pub machine_id: String,
+    pub collected_at_ms: UnixMs,
+    pub agent_version: String,
+    pub os: OsFacts,
+    /// The managers that work here, the host's native one first. A Debian host with dnf has both.
+    pub package_managers: Vec<PackageManager>,
+    /// Installed packages that the catalog may care about (libvirt*, qemu*, seabios, ipxe*, librbd*, ceph*, …).
+    pub packages: BTreeMap<PackageManager, Vec<PackageFact>>,
+    pub units: Vec<UnitFact>,
+    pub libvirt: Option<LibvirtFacts>,
+    pub emulators: Vec<EmulatorFact>,
+    pub census: Census,
+    pub space: Vec<SpaceFact>,
+    pub memory_total_bytes: u64,
+    pub memory_available_bytes: u64,
+    pub cpus: u32,
+    pub addresses: Vec<String>,
+    /// Whether needrestart is installed, and would restart services by itself.
+    pub needrestart_automatic: Option<bool>,
+    /// What could not be learned.
+    pub errors: Vec<FactError>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FactError {
+    pub fact: String,
+    pub why: String,
+}
