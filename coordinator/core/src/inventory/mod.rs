@@ -1,0 +1,1 @@
+//! The facts of every host, as one document.

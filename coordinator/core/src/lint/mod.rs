@@ -1,0 +1,1 @@
+//! A second, independent reader of finished plans.

@@ -1,0 +1,1 @@
+//! One execution of a plan: events, their fold, and what to do next.
