@@ -1,0 +1,86 @@
+//! The action families. One file a kind; each with the same five parts: check, prepare, apply, verify, undo.
+//!
+//! Owns what an action does to the host. Never decides whether it may: policy, guard, epoch and ledger come before, in
+//! `perform`.
+
+use replank_common::finding::Finding;
+use replank_common::outcome::{Change, Refusal};
+use replank_common::undo::UndoRecord;
+
+/// Where the host stands with regard to an action.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Standing {
+    /// Already as the action wants it.
+    Done,
+    /// As expected before the action.
+    Ready,
+    /// Begun and not ended, by an earlier try of this very action: `apply` finishes it.
+    Half,
+}
+
+/// What an action did or found.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Report {
+    pub changes: Vec<Change>,
+    pub findings: Vec<Finding>,
+}
+
+/// Something went wrong after the first change may have been made.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{code}: {error}; {remedy}")]
+pub struct Failure {
+    /// A documented code, `RP` and four digits.
+    pub code: &'static str,
+    pub error: String,
+    pub remedy: String,
+}
+
+/// Tells the operator how far an action is: permille if known, and a line.
+pub type Progress<'a> = &'a (dyn Fn(Option<u32>, &str) + Sync);
+
+/// One kind of action. Blocking: runs on a thread of its own.
+///
+/// The caller's order is `check`, `prepare`, *ledger: intent and undo record*, `apply`, `verify`, *ledger: outcome*. After a crash the
+/// caller runs `check` again and then, unless it says `Done`, `apply` with the undo record of the first time. So `apply`
+/// must be able to run again after a crash at any of its instructions, and `prepare` must not change what it records.
+pub trait Perform {
+    /// # Errors
+    /// A refusal when the host is not as the action expects: nothing has been changed.
+    fn check(&self, host: &Host) -> Result<Standing, Refusal>;
+
+    /// What is there now, before the first change. May copy old bytes into the agent's own directory.
+    ///
+    /// # Errors
+    /// A refusal: nothing has been changed.
+    fn prepare(&self, host: &Host) -> Result<UndoRecord, Refusal>;
+
+    /// Make it so.
+    ///
+    /// # Errors
+    /// `Failure` when something went wrong; the undo record in the ledger tells what to give back.
+    fn apply(&self, host: &Host, progress: Progress<'_>) -> Result<Report, Failure>;
+
+    /// Is it so? Looks at the host afresh.
+    ///
+    /// # Errors
+    /// `Failure` names what is not.
+    fn verify(&self, host: &Host) -> Result<(), Failure>;
+
+    /// Take back what `record` says, where the host is still as the action left it. Must be able to run again after a crash at
+    /// any of its instructions, and do nothing when there is nothing (left) to do.
+    ///
+    /// # Errors
+    /// A refusal when going back would endanger a guest or overwrite what somebody else changed since; nothing has been
+    /// changed then. `Failure` when something went wrong half way.
+    fn undo(&self, host: &Host, record: &UndoRecord, progress: Progress<'_>) -> Result<Report, UndoError>;
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum UndoError {
+    #[error(transparent)]
+    Refused(#[from] Refusal),
+    #[error(transparent)]
+    Failed(#[from] Failure),
+}
+
+pub use crate::host::Host;

@@ -1,0 +1,1 @@
+//! The ledger: the agent's own durable record of every action.
