@@ -1,1 +1,3 @@
 //! Real hosts on one machine: systemd, libvirtd, qemu, package repositories, beating guests.
+
+pub mod repo;
