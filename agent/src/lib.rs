@@ -3,6 +3,7 @@
 //! What it never does: stop, pause or destroy a guest, open a qemu monitor socket, or repair a disagreement by itself (P3).
 
 pub mod actions;
+pub mod codes;
 pub mod guard;
 pub mod guests;
 pub mod host;

@@ -58,13 +58,13 @@ pub trait Perform {
     ///
     /// # Errors
     /// `Failure` when something went wrong; the undo record in the ledger tells what to give back.
-    fn apply(&self, host: &Host, progress: Progress<'_>) -> Result<Report, Failure>;
+    fn apply(&self, host: &Host, record: &UndoRecord, progress: Progress<'_>) -> Result<Report, Failure>;
 
-    /// Is it so? Looks at the host afresh.
+    /// Is it so? Looks at the host afresh. `record` is the one that `apply` was given.
     ///
     /// # Errors
     /// `Failure` names what is not.
-    fn verify(&self, host: &Host) -> Result<(), Failure>;
+    fn verify(&self, host: &Host, record: &UndoRecord) -> Result<(), Failure>;
 
     /// Take back what `record` says, where the host is still as the action left it. Must be able to run again after a crash at
     /// any of its instructions, and do nothing when there is nothing (left) to do.
