@@ -5,6 +5,7 @@
 //! runtime, a clock, a file system or a network: time and bytes are passed in.
 
 pub mod catalog;
+pub mod codes;
 pub mod fleet_file;
 pub mod gate;
 pub mod inventory;

@@ -21,6 +21,10 @@ pub struct Plan {
     pub summary: Vec<String>,
     /// What the plan was computed from.
     pub input: InputDigests,
+    pub pace: PlannedPace,
+    /// Sentences that the operator wrote into the fleet file to accept a named danger, word for word.
+    pub acknowledged: Vec<String>,
+    /// In the order in which they are passed: the canary wave first.
     pub hosts: Vec<PlannedHost>,
     pub holds: Vec<Hold>,
     pub points_of_no_return: Vec<PointOfNoReturn>,
@@ -39,6 +43,16 @@ pub struct InputDigests {
     pub catalog: String,
 }
 
+/// How many hosts may be in work at once. The steps' needs encode it; it is said here so that `lint` can compare.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct PlannedPace {
+    /// Hosts of one wave that may be between their first change and their last step.
+    pub parallel_hosts: u32,
+    /// Hosts that may prepare.
+    pub staging_parallel: u32,
+}
+
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct PlannedHost {
@@ -46,6 +60,8 @@ pub struct PlannedHost {
     pub way: Way,
     /// 0 is the canary wave.
     pub wave: u32,
+    /// The hosts of one lane of a wave follow each other; lanes count from 0 in each wave.
+    pub lane: u32,
     /// Guests on the host when the inventory was taken.
     pub guests: u32,
     /// Nothing to do: the host is already as the fleet file wants it.
