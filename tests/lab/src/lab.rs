@@ -1,0 +1,401 @@
+//! A lab: hosts on a network of their own, guests on the hosts, and the record of the guests' beats.
+
+use std::fs::{self, File};
+use std::net::Ipv4Addr;
+use std::path::PathBuf;
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use nix::fcntl::{Flock, FlockArg};
+use nix::unistd::Uid;
+
+use crate::beat::{self, Recorder};
+use crate::command::wait_for;
+use crate::error::{IoContext, LabError, Result};
+use crate::guest::GuestSpec;
+use crate::host::{self, Booting, Host};
+use crate::name::LabName;
+use crate::net::{self, Cut};
+use crate::process::Process;
+use crate::root::{self, Recipe};
+use crate::state::{HostState, LabState};
+use crate::teardown;
+
+/// How long hosts may take from their first process to an answering libvirtd.
+const UP_LIMIT: Duration = Duration::from_secs(180);
+/// How long guests may take from their start to their first beat.
+const BEAT_LIMIT: Duration = Duration::from_secs(60);
+/// Where hosts see the repository of packages.
+pub const REPOSITORY: &str = "/srv/repo";
+
+/// What lab to boot.
+#[derive(Debug, Clone)]
+pub struct LabSpec {
+    /// Its name, part of everything it makes.
+    pub name: LabName,
+    /// How many hosts: `compute1`, `compute2`, …
+    pub hosts: usize,
+    /// How many plain guests each host starts with, numbered from 1 through the whole lab.
+    pub guests_per_host: usize,
+    /// A directory of package repositories, which hosts see read-only at [`REPOSITORY`].
+    pub repository: Option<PathBuf>,
+    /// More directories of the machine and where hosts see them, read-only.
+    pub binds: Vec<(PathBuf, String)>,
+    /// What the hosts' root is made from.
+    pub recipe: Recipe,
+    /// The `lab` program, to record beats in a process of its own that outlives this one. None records them in
+    /// this process, on a thread.
+    pub recorder: Option<PathBuf>,
+}
+
+impl LabSpec {
+    /// One compute host without guests.
+    #[must_use]
+    pub fn new(name: LabName) -> Self {
+        Self {
+            name,
+            hosts: 1,
+            guests_per_host: 0,
+            repository: None,
+            binds: Vec::new(),
+            recipe: Recipe::compute(),
+            recorder: None,
+        }
+    }
+
+    /// So many hosts.
+    #[must_use]
+    pub fn hosts(self, hosts: usize) -> Self {
+        Self { hosts, ..self }
+    }
+
+    /// So many plain guests on each host.
+    #[must_use]
+    pub fn guests_per_host(self, guests_per_host: usize) -> Self {
+        Self { guests_per_host, ..self }
+    }
+
+    /// With this directory at [`REPOSITORY`].
+    #[must_use]
+    pub fn repository(self, directory: PathBuf) -> Self {
+        Self { repository: Some(directory), ..self }
+    }
+}
+
+/// How long the parts of a boot took.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Times {
+    /// Building the root; none when it came from the cache.
+    pub root: Option<Duration>,
+    /// From the first mount to libvirtd answering on all hosts.
+    pub boot: Duration,
+    /// From the first definition of a guest to a beat of each.
+    pub guests: Duration,
+}
+
+/// A lab that is up. Dropping it removes every trace of it.
+#[derive(Debug)]
+pub struct Lab {
+    state: LabState,
+    hosts: Vec<Host>,
+    guests: Vec<(String, GuestSpec)>,
+    recorder: Option<Recorder>,
+    children: Vec<Child>,
+    times: Times,
+    // Held as long as the lab is this process's own; released by the kernel when the process dies.
+    _lock: Flock<File>,
+}
+
+impl Lab {
+    /// Boots a lab, first removing whatever an earlier one of that name has left.
+    ///
+    /// # Errors
+    /// When not root; when a running process has a lab of that name; when anything does not come up in time. What
+    /// was begun is then removed.
+    pub fn up(spec: &LabSpec) -> Result<Self> {
+        if !Uid::effective().is_root() {
+            return Err(LabError::Refused(
+                "the lab mounts file systems and makes namespaces: run it as root".into(),
+            ));
+        }
+        if let Some(id) = (spec.hosts * spec.guests_per_host).checked_sub(usize::from(beat::MAX_GUEST) + 1) {
+            let most = beat::MAX_GUEST;
+            return Err(LabError::Refused(format!("a lab has at most {most} guests: {} too many", id + 1)));
+        }
+        let name = &spec.name;
+        let lock = lock(name)?;
+        teardown::remove(name)?;
+        let owner = Process::current()
+            .ok_or_else(|| LabError::Refused("failed to read this process's own /proc entry".to_owned()))?;
+        let mut lab = Self {
+            state: LabState { name: name.clone(), owner, detached: false, recorder: None, hosts: Vec::new() },
+            hosts: Vec::new(),
+            guests: Vec::new(),
+            recorder: None,
+            children: Vec::new(),
+            times: Times::default(),
+            _lock: lock,
+        };
+        lab.state.save()?;
+        let root = root::prepare(&spec.recipe)?;
+        lab.times.root = root.built_in;
+        net::create_lab(name)?;
+        lab.start_recorder(spec)?;
+
+        let since = Instant::now();
+        lab.boot_hosts(spec, &root.path)?;
+        lab.times.boot = since.elapsed();
+
+        let since = Instant::now();
+        lab.start_guests(spec)?;
+        lab.times.guests = since.elapsed();
+        Ok(lab)
+    }
+
+    /// Its name.
+    #[must_use]
+    pub fn name(&self) -> &LabName {
+        &self.state.name
+    }
+
+    /// Its hosts, in the order of their addresses.
+    #[must_use]
+    pub fn hosts(&self) -> &[Host] {
+        &self.hosts
+    }
+
+    /// The host of this name.
+    ///
+    /// # Errors
+    /// When there is none.
+    pub fn host(&self, name: &str) -> Result<&Host> {
+        self.hosts
+            .iter()
+            .find(|host| host.name() == name)
+            .ok_or_else(|| LabError::Refused(format!("lab `{}` has no host `{name}`", self.state.name)))
+    }
+
+    /// The guests started through the lab, each with the name of its host.
+    #[must_use]
+    pub fn guests(&self) -> &[(String, GuestSpec)] {
+        &self.guests
+    }
+
+    /// How long its boot took.
+    #[must_use]
+    pub fn times(&self) -> Times {
+        self.times
+    }
+
+    /// The address on the hosts' network at which a coordinator in the lab's namespace is reached; hosts resolve
+    /// it as `coordinator`.
+    #[must_use]
+    pub fn coordinator_address(&self) -> Ipv4Addr {
+        net::COORDINATOR
+    }
+
+    /// A command of the machine that runs in the lab's network namespace, not yet started; its pid is the
+    /// program's own. It is killed with the lab.
+    #[must_use]
+    pub fn command(&self, program: &str, args: &[&str]) -> Command {
+        net::command_in(&self.state.name.namespace(), program, args)
+    }
+
+    /// Runs a function on a thread inside the lab's network namespace. Sockets made there stay there.
+    ///
+    /// # Errors
+    /// When the namespace cannot be entered, or the function's own error.
+    pub fn within<T: Send>(&self, work: impl FnOnce() -> Result<T> + Send) -> Result<T> {
+        net::within(&self.state.name, work)
+    }
+
+    /// Drops all frames between a host and one TCP port of the coordinator's until [`Lab::heal_link`]; guests'
+    /// beats and everything else still pass. Neither side is told. A second cut replaces the first.
+    ///
+    /// # Errors
+    /// When the host's firewall refuses the rule.
+    pub fn cut_link(&self, host: &str, port: u16, which: Cut) -> Result<()> {
+        net::cut(&self.state.name, self.host(host)?.name(), port, which)
+    }
+
+    /// Ends what [`Lab::cut_link`] began; fine when nothing is cut.
+    ///
+    /// # Errors
+    /// When the host's firewall cannot be changed.
+    pub fn heal_link(&self, host: &str) -> Result<()> {
+        net::heal(&self.state.name, self.host(host)?.name())
+    }
+
+    /// The record of the guests' beats.
+    ///
+    /// # Errors
+    /// When another process records them: ask it with [`beat::ask`].
+    pub fn beats(&self) -> Result<&Recorder> {
+        self.recorder.as_ref().ok_or_else(|| {
+            LabError::Refused("the beats of this lab are recorded by a process of its own".to_owned())
+        })
+    }
+
+    /// Makes and starts one more guest, and waits for its first beat.
+    ///
+    /// # Errors
+    /// When its number is taken, libvirt refuses it, or it does not beat in time.
+    pub fn start_guest(&mut self, host: &str, spec: GuestSpec) -> Result<()> {
+        let id = spec.id;
+        self.begin_guest(host, spec)?;
+        self.wait_for_beats(&[id])
+    }
+
+    /// Leaves the lab up when this value is dropped, for others to use and to remove by name.
+    ///
+    /// # Errors
+    /// When its beats are recorded in this process, or its record cannot be written.
+    pub fn detach(mut self) -> Result<()> {
+        if self.recorder.is_some() {
+            return Err(LabError::Refused(
+                "a lab whose beats are recorded here cannot outlive this process".into(),
+            ));
+        }
+        self.state.detached = true;
+        self.state.save()
+    }
+
+    fn start_recorder(&mut self, spec: &LabSpec) -> Result<()> {
+        let name = &self.state.name;
+        let Some(program) = &spec.recorder else {
+            self.recorder = Some(Recorder::start(name)?);
+            return Ok(());
+        };
+        let log_path = name.state_dir().join("recorder.log");
+        let log = File::create(&log_path).doing("create", &log_path)?;
+        let child = Command::new("setsid")
+            .arg(program)
+            .args(["record", "--name", name.as_str()])
+            .stdin(Stdio::null())
+            .stdout(Stdio::from(log.try_clone().doing("open", &log_path)?))
+            .stderr(Stdio::from(log))
+            .spawn()
+            .map_err(|source| LabError::Start { program: program.display().to_string(), source })?;
+        self.state.recorder = i32::try_from(child.id()).ok().and_then(Process::find);
+        self.children.push(child);
+        self.state.save()?;
+        wait_for("the recorder of beats", Duration::from_secs(10), || {
+            Ok(beat::ask(name, None).map(drop).map_err(|error| {
+                format!("{error}: {}", fs::read_to_string(&log_path).unwrap_or_default().trim())
+            }))
+        })
+    }
+
+    fn boot_hosts(&mut self, spec: &LabSpec, root: &std::path::Path) -> Result<()> {
+        let names: Vec<String> = (1..=spec.hosts).map(|number| format!("compute{number}")).collect();
+        let addresses = names
+            .iter()
+            .enumerate()
+            .map(|(index, name)| Ok((name.clone(), net::host_address(index)?)))
+            .collect::<Result<Vec<_>>>()?;
+        let hosts_file = host::hosts_file(&addresses);
+        let mut binds = spec.binds.clone();
+        binds.extend(spec.repository.clone().map(|directory| (directory, REPOSITORY.to_owned())));
+
+        for (index, name) in names.iter().enumerate() {
+            let (host, supervisor) = host::boot(Booting {
+                lab: &spec.name,
+                name,
+                index,
+                root,
+                hosts_file: &hosts_file,
+                binds: &binds,
+            })?;
+            let found = i32::try_from(supervisor.id()).ok().and_then(Process::find);
+            let leader = Process::find(host.leader_pid());
+            self.children.push(supervisor);
+            let (Some(supervisor), Some(leader)) = (found, leader) else {
+                return Err(LabError::Refused(format!("host `{name}` ended at once")));
+            };
+            self.state.hosts.push(HostState {
+                name: name.clone(),
+                address: host.address(),
+                supervisor,
+                leader,
+                guests: Vec::new(),
+            });
+            self.state.save()?;
+            self.hosts.push(host);
+        }
+        self.hosts.iter().try_for_each(|host| host.wait_until_up(UP_LIMIT))
+    }
+
+    fn start_guests(&mut self, spec: &LabSpec) -> Result<()> {
+        let names: Vec<String> = self.hosts.iter().map(|host| host.name().to_owned()).collect();
+        let mut ids = 1..=beat::MAX_GUEST;
+        for name in &names {
+            for id in ids.by_ref().take(spec.guests_per_host) {
+                self.begin_guest(name, GuestSpec::new(id))?;
+            }
+        }
+        let started: Vec<u8> = self.guests.iter().map(|(_, guest)| guest.id).collect();
+        self.wait_for_beats(&started)
+    }
+
+    fn begin_guest(&mut self, host: &str, spec: GuestSpec) -> Result<()> {
+        if self.guests.iter().any(|(_, guest)| guest.id == spec.id || guest.name == spec.name) {
+            return Err(LabError::Refused(format!("guest `{}` ({}) is there already", spec.name, spec.id)));
+        }
+        spec.start(self.host(host)?)?;
+        if let Some(state) = self.state.hosts.iter_mut().find(|state| state.name == host) {
+            state.guests.push(spec.name.clone());
+        }
+        self.guests.push((host.to_owned(), spec));
+        self.state.save()
+    }
+
+    fn wait_for_beats(&self, guests: &[u8]) -> Result<()> {
+        if let Some(recorder) = &self.recorder {
+            return recorder.wait_for_beats(guests, BEAT_LIMIT);
+        }
+        wait_for("a beat of each guest", BEAT_LIMIT, || {
+            let heard: Vec<u8> =
+                beat::ask(&self.state.name, None)?.iter().map(|one| one.report.guest).collect();
+            let silent: Vec<u8> = guests.iter().copied().filter(|guest| !heard.contains(guest)).collect();
+            Ok(if silent.is_empty() { Ok(()) } else { Err(format!("silent: guests {silent:?}")) })
+        })
+    }
+}
+
+impl Drop for Lab {
+    fn drop(&mut self) {
+        if self.state.detached {
+            return;
+        }
+        self.recorder = None;
+        // The children are killed by the removal, and stay zombies until they are waited for.
+        let removed = teardown::remove(&self.state.name);
+        for mut child in self.children.drain(..) {
+            let _ = child.kill();
+            let _ = child.wait();
+        }
+        if let Err(error) = removed {
+            eprintln!("lab: {error}");
+        }
+    }
+}
+
+/// Removes every trace of a lab that no running process has for its own. Nothing there is fine.
+///
+/// # Errors
+/// When a running process has it, or something cannot be removed.
+pub fn down(name: &LabName) -> Result<()> {
+    let _lock = lock(name)?;
+    teardown::remove(name)
+}
+
+fn lock(name: &LabName) -> Result<Flock<File>> {
+    let path = name.lock_file();
+    let directory = path.parent().unwrap_or(&path);
+    fs::create_dir_all(directory).doing("create", directory)?;
+    let file = File::create(&path).doing("create", &path)?;
+    Flock::lock(file, FlockArg::LockExclusiveNonblock).map_err(|_| {
+        let owner = LabState::load(name).map_or(0, |state| state.owner.pid);
+        LabError::Refused(format!("lab `{name}` belongs to the running process {owner}; end that first"))
+    })
+}
