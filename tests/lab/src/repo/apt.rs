@@ -6,18 +6,19 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use super::error::io;
+use super::error::{Result, unreadable};
 use super::recipe::Recipe;
-use super::{RepoError, mirror, run};
+use crate::command::{command, must};
+use crate::error::IoContext;
+use crate::root::Mirror;
 
 /// The key ring of Debian's archive, from package debian-archive-keyring.
 const KEYRING: &str = "/usr/share/keyrings/debian-archive-keyring.gpg";
 
-/// A private apt with fetched indexes of both suites.
+/// A private apt with fetched indexes of the hosts' suite and of the later one.
 #[derive(Debug)]
 pub(super) struct Session {
     dir: PathBuf,
-    old_suite: String,
 }
 
 /// One change that apt would make, from `apt-get -s`.
@@ -33,131 +34,119 @@ pub(super) enum Change {
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(super) struct Simulation {
     pub(super) changes: Vec<Change>,
-    /// The order in which packages would be configured: every package after those it depends on.
+    /// The order in which apt would have packages configured.
     pub(super) configured: Vec<String>,
 }
 
 impl Session {
-    /// Makes the private directories below `dir` and fetches the indexes of the recipe's two suites.
-    pub(super) fn open(dir: &Path, recipe: &Recipe) -> Result<Self, RepoError> {
-        let suites = &recipe.suites;
-        let targets = run::output(
-            Command::new("apt-get").args([
-                "indextargets",
-                "--format",
-                mirror::FORMAT,
-                "Created-By: Packages",
-            ]),
-            "ask apt for its sources",
-        )?;
-        let uri = mirror::find(&targets, &suites.old, &suites.component)?;
-        let transport = mirror::transport_settings(&run::output(
-            Command::new("apt-config").arg("dump"),
-            "read the machine's apt configuration",
-        )?);
-
+    /// Makes the private directories below `dir` and fetches the indexes.
+    ///
+    /// The hosts' suite is taken with its updates and security fixes, exactly as their root is built, so that the old
+    /// versions here are the versions there.
+    pub(super) fn open(dir: &Path, recipe: &Recipe) -> Result<Self> {
+        let mirror = Mirror::of_this_machine()?;
         for sub in ["state/lists/partial", "cache/archives/partial"] {
             let path = dir.join(sub);
-            fs::create_dir_all(&path).map_err(|e| io("create", &path, e))?;
+            fs::create_dir_all(&path).doing("create", path)?;
         }
-        let signed_by =
-            if Path::new(KEYRING).exists() { format!("[signed-by={KEYRING}] ") } else { String::new() };
-        let sources: String = [&suites.old, &suites.new]
-            .map(|suite| format!("deb {signed_by}{uri} {suite} {}\n", suites.component))
-            .concat();
-        let session = Self { dir: dir.to_path_buf(), old_suite: suites.old.clone() };
+        let signed_by = if Path::new(KEYRING).exists() {
+            format!("deb [signed-by={KEYRING}] ")
+        } else {
+            "deb ".to_owned()
+        };
+        let mut sources = mirror.sources(&recipe.host.suite);
+        sources.push(format!("deb {} {} main", mirror.archive, recipe.suites.new));
+        let sources: String =
+            sources.iter().map(|line| line.replacen("deb ", &signed_by, 1) + "\n").collect();
+
+        let session = Self { dir: dir.to_path_buf() };
         session.write("sources.list", &sources)?;
         session.write("preferences", "")?;
         session.write("status", "")?;
-        session.write("apt.conf", &configuration(dir, &transport, &suites.architecture))?;
-        run::output(session.tool("apt-get").arg("update"), "fetch the package indexes")?;
+        session.write("apt.conf", &configuration(dir, &mirror.options, &recipe.suites.architecture))?;
+        must(session.tool("apt-get", ["update"]))?;
         Ok(session)
     }
 
     /// Asks what `apt-get install packages` would do on a host with this dpkg `status` and these `preferences`.
-    pub(super) fn simulate(
-        &self,
-        status: &str,
-        preferences: &str,
-        packages: &[&str],
-    ) -> Result<Simulation, RepoError> {
+    pub(super) fn simulate(&self, status: &str, preferences: &str, packages: &[&str]) -> Result<Simulation> {
         self.write("status", status)?;
         self.write("preferences", preferences)?;
-        let text = run::output(
-            self.tool("apt-get").args(["--simulate", "install"]).args(packages),
-            "simulate an installation",
-        )?;
-        parse_simulation(&text)
+        let mut command = self.tool("apt-get", ["--simulate", "install"]);
+        command.args(packages);
+        parse_simulation(&must(command)?)
     }
 
     /// The index entries of exactly these `name=version`s, blank-line separated.
-    pub(super) fn show(&self, packages: &[String]) -> Result<String, RepoError> {
-        run::output(
-            self.tool("apt-cache").args(["show", "--no-all-versions"]).args(packages),
-            "read package entries",
-        )
+    pub(super) fn show(&self, packages: &[String]) -> Result<String> {
+        let mut command = self.tool("apt-cache", ["show", "--no-all-versions"]);
+        command.args(packages);
+        Ok(must(command)?)
     }
 
     /// The version that `package` has in `suite`.
-    pub(super) fn version_in(&self, suite: &str, package: &str) -> Result<Option<String>, RepoError> {
-        let text = run::output(self.tool("apt-cache").args(["madison", package]), "list versions")?;
+    pub(super) fn version_in(&self, suite: &str, package: &str) -> Result<Option<String>> {
+        let text = must(self.tool("apt-cache", ["madison", package]))?;
         Ok(parse_madison(&text, suite))
     }
 
-    /// The suite that hosts run.
-    pub(super) fn old_suite(&self) -> &str {
-        &self.old_suite
-    }
-
     /// Downloads exactly these `(name, version)`s into `to`, verified against the signed indexes, and returns the
-    /// files in the same order. File names carry no epoch, as in Debian's own pool: a `%3a` in an apt archive's
-    /// `Filename` would be decoded by apt's `file:` method.
-    pub(super) fn download(&self, debs: &[(String, String)], to: &Path) -> Result<Vec<PathBuf>, RepoError> {
-        fs::create_dir_all(to).map_err(|e| io("create", to, e))?;
-        let wanted: Vec<String> = debs.iter().map(|(name, version)| format!("{name}={version}")).collect();
-        run::output(
-            self.tool("apt-get").arg("download").args(&wanted).current_dir(to),
-            "download Debian packages",
-        )?;
+    /// files in the same order. File names carry no epoch, as in Debian's own pool: apt's `file:` method would decode
+    /// the `%3a` in the `Filename` of an archive of ours.
+    pub(super) fn download(&self, debs: &[(String, String)], to: &Path) -> Result<Vec<PathBuf>> {
+        fs::create_dir_all(to).doing("create", to)?;
+        let mut command = self.tool("apt-get", ["download"]);
+        command.args(debs.iter().map(|(name, version)| format!("{name}={version}"))).current_dir(to);
+        must(command)?;
         let mut files = Vec::new();
         for (name, version) in debs {
-            let (from, file) = self.downloaded(to, name, version)?;
-            fs::rename(&from, &file).map_err(|e| io("rename", &from, e))?;
+            let (from, file) = downloaded(to, name, version)?;
+            fs::rename(&from, &file).doing("rename", from)?;
             files.push(file);
         }
         Ok(files)
     }
 
-    /// Finds what `apt-get download` called a package, and says what it is to be called.
-    fn downloaded(&self, dir: &Path, name: &str, version: &str) -> Result<(PathBuf, PathBuf), RepoError> {
-        let plain = version.split_once(':').map_or(version, |(_, rest)| rest);
-        for arch in ["amd64", "all"] {
-            let from = dir.join(format!("{name}_{}_{arch}.deb", version.replace(':', "%3a")));
-            if from.exists() {
-                return Ok((from, dir.join(format!("{name}_{plain}_{arch}.deb"))));
-            }
+    /// As [`Session::download`], and unpacks all of them into one directory, `<to>.unpacked`, which it returns.
+    pub(super) fn unpack(&self, debs: &[(String, String)], to: &Path) -> Result<PathBuf> {
+        let unpacked = to.with_extension("unpacked");
+        for deb in self.download(debs, to)? {
+            must(command("dpkg-deb", ["--extract".as_ref(), deb.as_os_str(), unpacked.as_os_str()]))?;
         }
-        Err(RepoError::Unreadable {
-            what: format!("the downloaded package `{name}` {version}"),
-            detail: format!("apt left no such file in `{}`", dir.display()),
-        })
+        Ok(unpacked)
     }
 
-    fn tool(&self, program: &str) -> Command {
-        let mut command = Command::new(program);
-        command.env("APT_CONFIG", self.dir.join("apt.conf"));
+    fn tool<const N: usize>(&self, program: &str, args: [&str; N]) -> Command {
+        let mut command = command(program, args);
+        command.env("APT_CONFIG", self.dir.join("apt.conf")).env("LC_ALL", "C.UTF-8");
         command
     }
 
-    fn write(&self, name: &str, text: &str) -> Result<(), RepoError> {
+    fn write(&self, name: &str, text: &str) -> Result<()> {
         let path = self.dir.join(name);
-        fs::write(&path, text).map_err(|e| io("write", &path, e))
+        Ok(fs::write(&path, text).doing("write", path)?)
     }
+}
+
+/// Finds what `apt-get download` called a package, and says what it is to be called.
+fn downloaded(dir: &Path, name: &str, version: &str) -> Result<(PathBuf, PathBuf)> {
+    let plain = version.split_once(':').map_or(version, |(_, rest)| rest);
+    for arch in ["amd64", "all"] {
+        let from = dir.join(format!("{name}_{}_{arch}.deb", version.replace(':', "%3a")));
+        if from.exists() {
+            return Ok((from, dir.join(format!("{name}_{plain}_{arch}.deb"))));
+        }
+    }
+    Err(unreadable(
+        format!("the downloaded package `{name}` {version}"),
+        format!("apt left no such file in `{}`", dir.display()),
+    ))
 }
 
 /// The whole configuration: apt reads the file that `APT_CONFIG` names first, and with the other places switched off
 /// here, nothing else.
-fn configuration(dir: &Path, transport: &str, architecture: &str) -> String {
+fn configuration(dir: &Path, transport: &[String], architecture: &str) -> String {
+    let transport: String = transport.iter().map(|option| format!("{option};\n")).collect();
     let dir = dir.display();
     format!(
         r#"{transport}Dir::Etc::main "/dev/null";
@@ -180,14 +169,13 @@ Acquire::Languages "none";
 }
 
 /// Reads the `Inst`, `Remv` and `Conf` lines of `apt-get --simulate`.
-fn parse_simulation(text: &str) -> Result<Simulation, RepoError> {
+fn parse_simulation(text: &str) -> Result<Simulation> {
     let mut simulation = Simulation::default();
     for line in text.lines() {
         let mut words = line.split_whitespace();
         let Some(verb @ ("Inst" | "Remv" | "Conf")) = words.next() else { continue };
-        let unreadable =
-            || RepoError::Unreadable { what: "apt's simulation".to_owned(), detail: line.to_owned() };
-        let name = words.next().ok_or_else(unreadable)?.to_owned();
+        let lacking = || unreadable("apt's simulation", line);
+        let name = words.next().ok_or_else(lacking)?.to_owned();
         let mut old = None;
         let mut new = None;
         for word in words {
@@ -201,8 +189,8 @@ fn parse_simulation(text: &str) -> Result<Simulation, RepoError> {
         }
         match verb {
             "Conf" => simulation.configured.push(name),
-            "Remv" => simulation.changes.push(Change::Remove { name, old: old.ok_or_else(unreadable)? }),
-            _ => simulation.changes.push(Change::Install { name, old, new: new.ok_or_else(unreadable)? }),
+            "Remv" => simulation.changes.push(Change::Remove { name, old: old.ok_or_else(lacking)? }),
+            _ => simulation.changes.push(Change::Install { name, old, new: new.ok_or_else(lacking)? }),
         }
     }
     Ok(simulation)

@@ -3,14 +3,8 @@
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 
-use super::RepoError;
-use super::error::io;
-
-/// Where the lab keeps what it builds: `$REPLANK_LAB_CACHE`, or `/var/cache/replank-lab`.
-pub fn default_cache() -> PathBuf {
-    std::env::var_os("REPLANK_LAB_CACHE")
-        .map_or_else(|| PathBuf::from("/var/cache/replank-lab"), PathBuf::from)
-}
+use super::error::Result;
+use crate::error::IoContext;
 
 /// Returns `<cache>/<name>`, building it with `build` when it does not exist.
 ///
@@ -20,36 +14,39 @@ pub fn default_cache() -> PathBuf {
 pub(super) fn get_or_build(
     cache: &Path,
     name: &str,
-    build: impl FnOnce(&Path) -> Result<(), RepoError>,
-) -> Result<PathBuf, RepoError> {
+    build: impl FnOnce(&Path) -> Result<()>,
+) -> Result<PathBuf> {
     let target = cache.join(name);
     if target.is_dir() {
         return Ok(target);
     }
-    fs::create_dir_all(cache).map_err(|e| io("create the cache directory", cache, e))?;
+    fs::create_dir_all(cache).doing("create the cache directory", cache)?;
     let lock_path = cache.join(format!("{name}.lock"));
-    let lock = File::create(&lock_path).map_err(|e| io("open the lock", &lock_path, e))?;
-    lock.lock().map_err(|e| io("take the lock", &lock_path, e))?;
+    let lock = File::create(&lock_path).doing("open the lock", &lock_path)?;
+    lock.lock().doing("take the lock", &lock_path)?;
     if target.is_dir() {
         return Ok(target);
     }
 
     let partial = cache.join(format!("{name}.partial"));
     if partial.exists() {
-        fs::remove_dir_all(&partial).map_err(|e| io("remove the unfinished", &partial, e))?;
+        fs::remove_dir_all(&partial).doing("remove the unfinished", &partial)?;
     }
-    fs::create_dir(&partial).map_err(|e| io("create", &partial, e))?;
+    fs::create_dir(&partial).doing("create", &partial)?;
     if let Err(error) = build(&partial) {
         // The build's own error matters more than one of tidying, which the next builder does again.
         let _ = fs::remove_dir_all(&partial);
         return Err(error);
     }
-    fs::rename(&partial, &target).map_err(|e| io("move into place", &target, e))?;
+    // The rename must not reach the disk before what it names.
+    nix::unistd::sync();
+    fs::rename(&partial, &target).doing("move into place", &target)?;
     Ok(target)
 }
 
 #[cfg(test)]
 mod tests {
+    use super::super::RepoError;
     use super::*;
 
     #[test]
@@ -66,7 +63,7 @@ mod tests {
         fs::create_dir(dir.path().join("thing.partial")).unwrap();
         fs::write(dir.path().join("thing.partial/stale"), "x").unwrap();
         let built = get_or_build(dir.path(), "thing", |out| {
-            fs::write(out.join("whole"), "x").map_err(|e| io("write", out, e))
+            Ok(fs::write(out.join("whole"), "x").doing("write", out)?)
         })
         .unwrap();
         assert!(built.join("whole").exists() && !built.join("stale").exists());

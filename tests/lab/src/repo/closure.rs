@@ -7,37 +7,58 @@
 use std::collections::BTreeMap;
 
 use super::apt::{Change, Session, Simulation};
+use super::error::{Result, unreadable};
 use super::recipe::Recipe;
 use super::{Kind, PackageVersions, RepoError, Versions};
 
 /// Every essential or required package, as an apt pattern (apt-patterns(7)).
 const MINIMAL_ROOT: &str = "?or(?essential,?priority(required))";
 
+/// What a host has installed.
+#[derive(Debug)]
+pub(super) struct Host {
+    versions: BTreeMap<String, String>,
+    /// Their index entries.
+    entries: String,
+}
+
+impl Host {
+    /// Asks apt what the recipe's hosts have: essential and required packages, those of their list, and whatever these
+    /// depend on.
+    pub(super) fn simulate(session: &Session, recipe: &Recipe) -> Result<Self> {
+        let mut wanted = vec![MINIMAL_ROOT];
+        wanted.extend(recipe.host.packages.iter().map(String::as_str));
+        let versions = installs(&session.simulate("", "", &wanted)?);
+        let entries = session.show(&exact(&versions))?;
+        Ok(Self { versions, entries })
+    }
+
+    /// The version of a package that hosts must have.
+    pub(super) fn version(&self, package: &str) -> Result<&str> {
+        let lacking = || unreadable("the hosts' packages", format!("`{package}` is not among them"));
+        self.versions.get(package).map(String::as_str).ok_or_else(lacking)
+    }
+}
+
 /// Works out the step's packages and versions.
 ///
 /// # Errors
 /// [`RepoError::Drags`] if the step would remove a package, or upgrade one that is not of the set.
-pub(super) fn compute(session: &Session, recipe: &Recipe) -> Result<Versions, RepoError> {
-    let mut wanted = vec![MINIMAL_ROOT];
-    wanted.extend(recipe.host.packages.iter().map(String::as_str));
-    let host = installs(&session.simulate("", "", &wanted)?);
-    let entries = session.show(&exact(&host))?;
-
+pub(super) fn compute(session: &Session, recipe: &Recipe, host: &Host) -> Result<Versions> {
     let pins = format!(
         "Package: src:{}\nPin: release n={}\nPin-Priority: 990\n",
         recipe.libvirt.source, recipe.suites.new
     );
     let set: Vec<&str> = recipe.libvirt.packages.iter().map(String::as_str).collect();
-    let step = session.simulate(&as_installed(&entries), &pins, &set)?;
+    let step = session.simulate(&as_installed(&host.entries), &pins, &set)?;
 
-    let mut sources = sources_of(&entries);
+    let mut sources = sources_of(&host.entries);
     sources.extend(sources_of(&session.show(&exact(&installs(&step)))?));
-    let packages = classify(&step, &host, &sources, &recipe.libvirt.source)?;
     Ok(Versions {
-        old_suite: session.old_suite().to_owned(),
+        old_suite: recipe.host.suite.clone(),
         new_suite: recipe.suites.new.clone(),
         source: recipe.libvirt.source.clone(),
-        packages,
+        packages: classify(&step, &host.versions, &sources, &recipe.libvirt.source)?,
     })
 }
 
@@ -47,7 +68,7 @@ fn classify(
     host: &BTreeMap<String, String>,
     sources: &BTreeMap<String, String>,
     source: &str,
-) -> Result<Vec<PackageVersions>, RepoError> {
+) -> Result<Vec<PackageVersions>> {
     let is_member = |name: &str| sources.get(name).is_some_and(|s| s == source);
     let mut changed = BTreeMap::new();
     for change in &step.changes {
@@ -132,7 +153,7 @@ mod tests {
         Change::Install { name: name.to_owned(), old: old.map(str::to_owned), new: new.to_owned() }
     }
 
-    fn run(changes: Vec<Change>, configured: &[&str]) -> Result<Vec<PackageVersions>, RepoError> {
+    fn run(changes: Vec<Change>, configured: &[&str]) -> Result<Vec<PackageVersions>> {
         let configured = configured.iter().map(|s| (*s).to_owned()).collect();
         let host = BTreeMap::from([("libvirt0".to_owned(), "9".to_owned())]);
         classify(&Simulation { changes, configured }, &host, &sources_of(ENTRIES), "libvirt")

@@ -1,50 +1,16 @@
-//! What can go wrong while a repository is built.
+//! What can go wrong with a repository, beside what can go wrong with any tool of the lab.
 
-use std::path::{Path, PathBuf};
+use crate::error::LabError;
+
+/// A result of this module.
+pub type Result<T> = std::result::Result<T, RepoError>;
 
 /// Why a repository could not be prepared, copied or changed.
 #[derive(Debug, thiserror::Error)]
 pub enum RepoError {
-    /// A file operation failed.
-    #[error("failed to {what} `{}`", path.display())]
-    Io {
-        /// What was tried, as a verb phrase.
-        what: &'static str,
-        /// The file or directory.
-        path: PathBuf,
-        /// The system's answer.
-        source: std::io::Error,
-    },
-    /// A tool could not be started.
-    #[error("failed to start `{program}`; `tests/lab/setup.sh` installs what the lab needs")]
-    Start {
-        /// The program's name.
-        program: String,
-        /// The system's answer.
-        source: std::io::Error,
-    },
-    /// A tool ran and failed.
-    #[error("failed to {what}: `{program}` ended with {status}: {stderr}")]
-    Tool {
-        /// What was tried, as a verb phrase.
-        what: String,
-        /// The program's name.
-        program: String,
-        /// How it ended.
-        status: std::process::ExitStatus,
-        /// The end of what it said.
-        stderr: String,
-    },
-    /// The machine's apt has no source that serves the suite.
-    #[error(
-        "no apt source of this machine serves suite `{suite}`, component `{component}`: the lab needs Debian's own"
-    )]
-    NoMirror {
-        /// The suite that was looked for, as its codename.
-        suite: String,
-        /// The component that was looked for.
-        component: String,
-    },
+    /// A tool or a file operation failed.
+    #[error(transparent)]
+    Lab(#[from] LabError),
     /// A tool's output or a file of ours does not read as expected.
     #[error("failed to read {what}: {detail}")]
     Unreadable {
@@ -62,11 +28,11 @@ pub enum RepoError {
     /// The relocated qemu uses files outside of its own tree.
     #[error("the relocated qemu is not self-contained: {detail}")]
     NotSelfContained {
-        /// The paths, or the libraries, that it wants.
+        /// The paths that it wants.
         detail: String,
     },
-    /// A package to be built has a name, version or path that its format does not allow.
-    #[error("package `{name}` cannot be built: {detail}")]
+    /// A package has a name, a version, a path or a script that its format does not allow.
+    #[error("package `{name}` cannot be built or added: {detail}")]
     BadSpec {
         /// The package.
         name: String,
@@ -75,7 +41,7 @@ pub enum RepoError {
     },
 }
 
-/// Names the path that an I/O error is about.
-pub(super) fn io(what: &'static str, path: &Path, source: std::io::Error) -> RepoError {
-    RepoError::Io { what, path: path.to_path_buf(), source }
+/// The error of a text that is not what it should be.
+pub(super) fn unreadable(what: impl Into<String>, detail: impl ToString) -> RepoError {
+    RepoError::Unreadable { what: what.into(), detail: detail.to_string() }
 }

@@ -2,10 +2,11 @@
 
 use std::fs;
 use std::path::Path;
-use std::process::Command;
 
-use super::error::io;
-use super::{RepoDir, RepoError, run};
+use super::error::Result;
+use super::{RepoDir, RepoError};
+use crate::command::{command, must};
+use crate::error::IoContext;
 
 /// Fields of the apt archive's `Release` file; a pin can name them (`Pin: release o=replank-lab`).
 const RELEASE: [&str; 3] = [
@@ -15,50 +16,46 @@ const RELEASE: [&str; 3] = [
 ];
 
 /// Writes `Packages` and `Release` for the flat archive `dir` with its packages in `dir/pool`.
-pub(super) fn apt(dir: &Path) -> Result<(), RepoError> {
-    let packages = run::output(
-        Command::new("apt-ftparchive").args(["packages", "pool"]).current_dir(dir),
-        "index the apt archive",
-    )?;
+pub(super) fn apt(dir: &Path) -> Result<()> {
+    let mut ftparchive = command("apt-ftparchive", ["packages", "pool"]);
+    ftparchive.current_dir(dir);
+    let packages = must(ftparchive)?;
     let path = dir.join("Packages");
-    fs::write(&path, packages).map_err(|e| io("write", &path, e))?;
+    fs::write(&path, packages).doing("write", &path)?;
     // A `Release` that is there would be listed in the new one.
     let path = dir.join("Release");
     if path.exists() {
-        fs::remove_file(&path).map_err(|e| io("remove", &path, e))?;
+        fs::remove_file(&path).doing("remove", &path)?;
     }
-    let mut command = Command::new("apt-ftparchive");
-    for field in RELEASE {
-        command.args(["-o", field]);
-    }
-    let release = run::output(command.args(["release", "."]).current_dir(dir), "write the Release file")?;
-    fs::write(&path, release).map_err(|e| io("write", &path, e))
+    let mut ftparchive = command("apt-ftparchive", RELEASE.iter().flat_map(|field| ["-o", field]));
+    ftparchive.args(["release", "."]).current_dir(dir);
+    let release = must(ftparchive)?;
+    Ok(fs::write(&path, release).doing("write", path)?)
 }
 
 /// Writes `repodata` for the RPM repository `dir`.
-pub(super) fn rpm(dir: &Path) -> Result<(), RepoError> {
-    run::output(
-        Command::new("createrepo_c").args(["--quiet", "--update"]).arg(dir),
-        "index the RPM repository",
-    )?;
+pub(super) fn rpm(dir: &Path) -> Result<()> {
+    let mut createrepo = command("createrepo_c", ["--quiet", "--update"]);
+    createrepo.arg(dir);
+    must(createrepo)?;
     Ok(())
 }
 
 /// Copies a whole repository; packages become hard links where the file system allows it. Indexes never do: they are
 /// rewritten in place.
-pub(super) fn copy(from: &Path, to: &Path) -> Result<(), RepoError> {
-    fs::create_dir(to).map_err(|e| io("create", to, e))?;
-    let entries = fs::read_dir(from).map_err(|e| io("list", from, e))?;
+pub(super) fn copy(from: &Path, to: &Path) -> Result<()> {
+    fs::create_dir(to).doing("create", to)?;
+    let entries = fs::read_dir(from).doing("list", from)?;
     for entry in entries {
-        let entry = entry.map_err(|e| io("list", from, e))?;
+        let entry = entry.doing("list", from)?;
         let (source, target) = (entry.path(), to.join(entry.file_name()));
-        if entry.file_type().map_err(|e| io("inspect", &source, e))?.is_dir() {
+        if entry.file_type().doing("inspect", &source)?.is_dir() {
             copy(&source, &target)?;
             continue;
         }
         let is_package = source.extension().is_some_and(|ext| ext == "deb" || ext == "rpm");
         if !(is_package && fs::hard_link(&source, &target).is_ok()) {
-            fs::copy(&source, &target).map_err(|e| io("copy", &source, e))?;
+            fs::copy(&source, &target).doing("copy", &source)?;
         }
     }
     Ok(())
@@ -70,7 +67,7 @@ pub(super) fn copy(from: &Path, to: &Path) -> Result<(), RepoError> {
 ///
 /// # Errors
 /// The file is neither a `.deb` nor an `.rpm`, cannot be copied, or an index tool refuses it.
-pub fn add(repo: &RepoDir, package: &Path) -> Result<(), RepoError> {
+pub fn add(repo: &RepoDir, package: &Path) -> Result<()> {
     let not_a_package = || RepoError::BadSpec {
         name: package.display().to_string(),
         detail: "neither a .deb nor an .rpm file".to_owned(),
@@ -85,9 +82,9 @@ pub fn add(repo: &RepoDir, package: &Path) -> Result<(), RepoError> {
     let target = dir.join(file_name);
     // Writing through a hard link would reach the cached repository.
     if target.exists() {
-        fs::remove_file(&target).map_err(|e| io("remove", &target, e))?;
+        fs::remove_file(&target).doing("remove", &target)?;
     }
-    fs::copy(package, &target).map_err(|e| io("copy", package, e))?;
+    fs::copy(package, &target).doing("copy", package)?;
     if is_deb { apt(&repo.apt()) } else { rpm(&repo.rpm()) }
 }
 

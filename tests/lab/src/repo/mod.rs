@@ -10,8 +10,8 @@
 //!       repodata/
 //! ```
 //!
-//! Packages come from the mirror that the machine's own apt uses ([`mirror`]); the project names none. What the
-//! package managers do with the result, command line by command line, is in `NOTES.md` beside this file.
+//! Packages come from the mirror that the machine's own apt uses; the project names none. What the package managers do
+//! with the result, command line by command line, is in `NOTES.md` beside this file.
 //!
 //! For one test's private, altered repository there is [`RepoDir::copy_to`] with [`bad`] and [`add`].
 //!
@@ -23,23 +23,19 @@ mod cache;
 mod closure;
 mod error;
 mod index;
-pub mod mirror;
 pub mod proof;
 mod qemu_tree;
 mod recipe;
 mod rpms;
-mod run;
 mod versions;
 
 use std::path::{Path, PathBuf};
 
-pub use cache::default_cache;
-pub use error::RepoError;
+use crate::error::IoContext;
+
+pub use error::{RepoError, Result};
 pub use index::add;
 pub use versions::{Kind, PackageVersions, Versions};
-
-/// Where lab hosts see the repository.
-pub const MOUNT_POINT: &str = "/srv/repo";
 
 /// A prepared repository: a directory with `apt/` and `rpm/`.
 #[derive(Debug, Clone)]
@@ -52,7 +48,7 @@ impl RepoDir {
         Self { path }
     }
 
-    /// The directory to bind-mount at [`MOUNT_POINT`].
+    /// The directory to bind-mount at [`REPOSITORY`](crate::REPOSITORY).
     pub fn path(&self) -> &Path {
         &self.path
     }
@@ -71,7 +67,7 @@ impl RepoDir {
     ///
     /// # Errors
     /// The file is missing or is not what [`prepare`] writes.
-    pub fn versions(&self) -> Result<Versions, RepoError> {
+    pub fn versions(&self) -> Result<Versions> {
         Versions::read(&self.apt().join("versions.json"))
     }
 
@@ -80,7 +76,7 @@ impl RepoDir {
     ///
     /// # Errors
     /// `target` exists already, or a file cannot be copied.
-    pub fn copy_to(&self, target: &Path) -> Result<RepoDir, RepoError> {
+    pub fn copy_to(&self, target: &Path) -> Result<RepoDir> {
         index::copy(&self.path, target)?;
         Ok(RepoDir::at(target.to_path_buf()))
     }
@@ -98,27 +94,27 @@ impl RepoDir {
 /// # Errors
 /// A tool is missing (`tests/lab/setup.sh` installs them), the machine has no apt source for the recipe's suites, or
 /// the relocated qemu is not self-contained.
-pub fn prepare(cache: &Path) -> Result<RepoDir, RepoError> {
+pub fn prepare(cache: &Path) -> Result<RepoDir> {
     let recipe = recipe::Recipe::embedded()?;
     let path = cache::get_or_build(cache, &format!("repo-{}", recipe.key()), |work| build(&recipe, work))?;
     Ok(RepoDir::at(path))
 }
 
 /// Builds the whole repository below `out`, which exists and is empty; scratch files stay outside of it.
-fn build(recipe: &recipe::Recipe, out: &Path) -> Result<(), RepoError> {
-    let scratch =
-        tempfile::tempdir().map_err(|e| error::io("create a scratch directory", Path::new("/tmp"), e))?;
+fn build(recipe: &recipe::Recipe, out: &Path) -> Result<()> {
+    let scratch = tempfile::tempdir().doing("create a scratch directory in", std::env::temp_dir())?;
     let session = apt::Session::open(&scratch.path().join("apt"), recipe)?;
+    let host = closure::Host::simulate(&session, recipe)?;
 
     let apt_dir = out.join("apt");
-    let versions = closure::compute(&session, recipe)?;
+    let versions = closure::compute(&session, recipe, &host)?;
     session.download(&versions.debs(), &apt_dir.join("pool"))?;
     versions.write(&apt_dir.join("versions.json"))?;
     index::apt(&apt_dir)?;
 
     let rpm_dir = out.join("rpm");
-    let tree = qemu_tree::stage(&session, recipe, scratch.path())?;
+    let tree = qemu_tree::stage(&session, recipe, &host, scratch.path())?;
     rpms::qemu(recipe, &tree, scratch.path(), &rpm_dir)?;
-    rpms::base_provides(&session, recipe, scratch.path(), &rpm_dir)?;
+    rpms::base_provides(&session, recipe, &host, scratch.path(), &rpm_dir)?;
     index::rpm(&rpm_dir)
 }

@@ -18,12 +18,13 @@
 use std::fs;
 use std::os::unix::fs::symlink;
 use std::path::{Component, Path, PathBuf};
-use std::process::Command;
 
+use super::RepoError;
 use super::apt::Session;
-use super::error::io;
+use super::closure::Host;
+use super::error::{Result, unreadable};
 use super::recipe::Recipe;
-use super::{RepoError, run};
+use crate::error::IoContext;
 
 /// What of the packages below `/usr/share` is not part of a running qemu. Licences (`doc/*/copyright`) stay.
 const UNNEEDED_SHARES: [&str; 5] = ["applications", "doc-base", "icons", "lintian", "man"];
@@ -40,23 +41,14 @@ pub(super) struct Tree {
 ///
 /// # Errors
 /// [`RepoError::NotSelfContained`] if a link leads out of the tree or the binary does not know `qemu-bundle`.
-pub(super) fn stage(session: &Session, recipe: &Recipe, scratch: &Path) -> Result<Tree, RepoError> {
-    let debs = newest(session, recipe)?;
+pub(super) fn stage(session: &Session, recipe: &Recipe, host: &Host, scratch: &Path) -> Result<Tree> {
+    let debs = newest(session, recipe, host)?;
     let origin = debs
         .iter()
         .find_map(|(name, version)| (name == "qemu-system-x86").then(|| version.clone()))
-        .ok_or_else(|| RepoError::Unreadable {
-            what: "recipes/repo/recipe.toml".to_owned(),
-            detail: "[qemu] packages lack `qemu-system-x86`".to_owned(),
-        })?;
+        .ok_or_else(|| unreadable("recipes/repo/recipe.toml", "[qemu] lacks `qemu-system-x86`"))?;
 
-    let unpacked = scratch.join("qemu-unpacked");
-    for deb in session.download(&debs, &scratch.join("qemu-debs"))? {
-        run::output(
-            Command::new("dpkg-deb").arg("--extract").args([&deb, &unpacked]),
-            "unpack a Debian package",
-        )?;
-    }
+    let unpacked = session.unpack(&debs, &scratch.join("qemu"))?;
     let tree = scratch.join("qemu-tree");
     lay_out(&unpacked, &tree)?;
     check_links(&tree)?;
@@ -64,68 +56,64 @@ pub(super) fn stage(session: &Session, recipe: &Recipe, scratch: &Path) -> Resul
     Ok(Tree { path: tree, origin })
 }
 
-/// Each package in the new suite's version, or the old one's where the new suite has none.
-fn newest(session: &Session, recipe: &Recipe) -> Result<Vec<(String, String)>, RepoError> {
+/// Each package in the new suite's version, or the hosts' own where the new suite has none.
+fn newest(session: &Session, recipe: &Recipe, host: &Host) -> Result<Vec<(String, String)>> {
     let mut debs = Vec::new();
     for name in &recipe.qemu.packages {
-        let mut version = session.version_in(&recipe.suites.new, name)?;
-        if version.is_none() {
-            version = session.version_in(&recipe.suites.old, name)?;
-        }
-        let version = version.ok_or_else(|| RepoError::Unreadable {
-            what: format!("the versions of `{name}`"),
-            detail: format!("neither `{}` nor `{}` has it", recipe.suites.new, recipe.suites.old),
-        })?;
+        let version = match session.version_in(&recipe.suites.new, name)? {
+            Some(version) => version,
+            None => host.version(name)?.to_owned(),
+        };
         debs.push((name.clone(), version));
     }
     Ok(debs)
 }
 
 /// Moves `usr/{bin,lib,share}` and `etc` of the unpacked packages to the top of `tree` and adds the bundle links.
-fn lay_out(unpacked: &Path, tree: &Path) -> Result<(), RepoError> {
-    fs::create_dir_all(tree).map_err(|e| io("create", tree, e))?;
+fn lay_out(unpacked: &Path, tree: &Path) -> Result<()> {
+    fs::create_dir_all(tree).doing("create", tree)?;
     for (from, to) in [("usr/bin", "bin"), ("usr/lib", "lib"), ("usr/share", "share"), ("etc", "etc")] {
         let from = unpacked.join(from);
-        fs::rename(&from, tree.join(to)).map_err(|e| io("move", &from, e))?;
+        fs::rename(&from, tree.join(to)).doing("move", &from)?;
     }
     let units = tree.join("lib/systemd");
     if units.exists() {
-        fs::remove_dir_all(&units).map_err(|e| io("remove", &units, e))?;
+        fs::remove_dir_all(&units).doing("remove", &units)?;
     }
     for name in UNNEEDED_SHARES {
         let path = tree.join("share").join(name);
         if path.exists() {
-            fs::remove_dir_all(&path).map_err(|e| io("remove", &path, e))?;
+            fs::remove_dir_all(&path).doing("remove", &path)?;
         }
     }
     keep_only_licences(&tree.join("share/doc"))?;
 
     let bundle = tree.join("bin/qemu-bundle");
-    fs::create_dir(&bundle).map_err(|e| io("create", &bundle, e))?;
+    fs::create_dir(&bundle).doing("create", &bundle)?;
     for (link, to) in [("usr", "../.."), ("etc", "../../etc")] {
         let link = bundle.join(link);
-        symlink(to, &link).map_err(|e| io("create the link", &link, e))?;
+        symlink(to, &link).doing("create the link", &link)?;
     }
     Ok(())
 }
 
-fn keep_only_licences(doc: &Path) -> Result<(), RepoError> {
+fn keep_only_licences(doc: &Path) -> Result<()> {
     for path in files_below(doc)? {
         if path.file_name().is_none_or(|name| name != "copyright") {
-            fs::remove_file(&path).map_err(|e| io("remove", &path, e))?;
+            fs::remove_file(&path).doing("remove", &path)?;
         }
     }
     Ok(())
 }
 
 /// Every path below `dir` that is not a directory; links are not followed.
-pub(super) fn files_below(dir: &Path) -> Result<Vec<PathBuf>, RepoError> {
+pub(super) fn files_below(dir: &Path) -> Result<Vec<PathBuf>> {
     let mut files = Vec::new();
     let mut open = vec![dir.to_path_buf()];
     while let Some(dir) = open.pop() {
-        for entry in fs::read_dir(&dir).map_err(|e| io("list", &dir, e))? {
-            let entry = entry.map_err(|e| io("list", &dir, e))?;
-            if entry.file_type().map_err(|e| io("inspect", &entry.path(), e))?.is_dir() {
+        for entry in fs::read_dir(&dir).doing("list", &dir)? {
+            let entry = entry.doing("list", &dir)?;
+            if entry.file_type().doing("inspect", entry.path())?.is_dir() {
                 open.push(entry.path());
             } else {
                 files.push(entry.path());
@@ -137,7 +125,7 @@ pub(super) fn files_below(dir: &Path) -> Result<Vec<PathBuf>, RepoError> {
 }
 
 /// Refuses a link that is absolute or climbs out of the tree: it would name a file of the host.
-fn check_links(tree: &Path) -> Result<(), RepoError> {
+fn check_links(tree: &Path) -> Result<()> {
     for path in files_below(tree)? {
         let Ok(target) = fs::read_link(&path) else { continue };
         let relative = path.strip_prefix(tree).unwrap_or(&path);
@@ -164,9 +152,9 @@ fn stays_inside(link: &Path, target: &Path) -> bool {
 }
 
 /// A build that does not look for its bundle would silently use the host's ROMs and modules.
-fn check_bundle_aware(binary: &Path) -> Result<(), RepoError> {
+fn check_bundle_aware(binary: &Path) -> Result<()> {
     const NAME: &[u8] = b"/qemu-bundle\0";
-    let bytes = fs::read(binary).map_err(|e| io("read", binary, e))?;
+    let bytes = fs::read(binary).doing("read", binary)?;
     if bytes.windows(NAME.len()).any(|window| window == NAME) {
         return Ok(());
     }

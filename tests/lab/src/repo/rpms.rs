@@ -2,14 +2,15 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::process::Command;
 use std::time::UNIX_EPOCH;
 
 use super::apt::Session;
-use super::error::io;
+use super::closure::Host;
+use super::error::{Result, unreadable};
 use super::qemu_tree::{Tree, files_below};
 use super::recipe::{BASE_SPEC, QEMU_SPEC, Recipe};
-use super::{RepoError, run};
+use crate::command::{command, must};
+use crate::error::IoContext;
 
 /// Time of packages that have no files to take it from: Debian 12's release, 2023-06-10, in seconds of the epoch.
 const DEBIAN_12_RELEASE: u64 = 1_686_355_200;
@@ -32,12 +33,12 @@ pub(super) struct Build<'a> {
 
 impl Build<'_> {
     /// Builds the binary package into `out` and returns its path. Scratch files go below `scratch`.
-    pub(super) fn run(&self, scratch: &Path, out: &Path) -> Result<PathBuf, RepoError> {
-        let top = tempfile::tempdir_in(scratch).map_err(|e| io("create a directory in", scratch, e))?;
+    pub(super) fn run(&self, scratch: &Path, out: &Path) -> Result<PathBuf> {
+        let top = tempfile::tempdir_in(scratch).doing("create a directory in", scratch)?;
         let (spec, built) = (top.path().join("package.spec"), top.path().join("RPMS"));
-        fs::write(&spec, self.spec).map_err(|e| io("write", &spec, e))?;
-        let mut command = Command::new("rpmbuild");
-        command.arg("-bb").args(["--target", self.target]).env("SOURCE_DATE_EPOCH", self.epoch.to_string());
+        fs::write(&spec, self.spec).doing("write", &spec)?;
+        let mut rpmbuild = command("rpmbuild", ["-bb", "--target", self.target]);
+        rpmbuild.env("SOURCE_DATE_EPOCH", self.epoch.to_string());
         let fixed = [
             ("_topdir", top.path().display().to_string()),
             ("_rpmdir", built.display().to_string()),
@@ -48,23 +49,24 @@ impl Build<'_> {
             ("clamp_mtime_to_source_date_epoch", "1".to_owned()),
         ];
         for (name, value) in fixed.iter().chain(self.defines) {
-            command.args(["--define", &format!("{name} {value}")]);
+            rpmbuild.args(["--define", &format!("{name} {value}")]);
         }
-        run::output(command.arg(&spec), "build an RPM")?;
+        rpmbuild.arg(&spec);
+        must(rpmbuild)?;
 
-        let rpm = files_below(&built)?.into_iter().next().ok_or_else(|| RepoError::Unreadable {
-            what: "rpmbuild's output".to_owned(),
-            detail: "it built no package".to_owned(),
-        })?;
-        fs::create_dir_all(out).map_err(|e| io("create", out, e))?;
+        let rpm = files_below(&built)?
+            .into_iter()
+            .next()
+            .ok_or_else(|| unreadable("rpmbuild's output", "it built no package"))?;
+        fs::create_dir_all(out).doing("create", out)?;
         let target = out.join(rpm.file_name().unwrap_or_default());
-        fs::copy(&rpm, &target).map_err(|e| io("copy", &rpm, e))?;
+        fs::copy(&rpm, &target).doing("copy", &rpm)?;
         Ok(target)
     }
 }
 
 /// Wraps the staged tree; the package owns `/opt/qemu/<version>` and nothing else.
-pub(super) fn qemu(recipe: &Recipe, tree: &Tree, scratch: &Path, out: &Path) -> Result<PathBuf, RepoError> {
+pub(super) fn qemu(recipe: &Recipe, tree: &Tree, scratch: &Path, out: &Path) -> Result<PathBuf> {
     let defines = [
         ("qemu_version", recipe.qemu.version.clone()),
         ("qemu_release", recipe.qemu.release.clone()),
@@ -79,37 +81,24 @@ pub(super) fn qemu(recipe: &Recipe, tree: &Tree, scratch: &Path, out: &Path) -> 
 pub(super) fn base_provides(
     session: &Session,
     recipe: &Recipe,
+    host: &Host,
     scratch: &Path,
     out: &Path,
-) -> Result<PathBuf, RepoError> {
+) -> Result<PathBuf> {
     let mut debs = Vec::new();
     for name in &recipe.base.packages {
-        let version =
-            session.version_in(session.old_suite(), name)?.ok_or_else(|| RepoError::Unreadable {
-                what: format!("the versions of `{name}`"),
-                detail: format!("`{}` has none", session.old_suite()),
-            })?;
-        debs.push((name.clone(), version));
+        debs.push((name.clone(), host.version(name)?.to_owned()));
     }
-    let unpacked = scratch.join("base-unpacked");
-    for deb in session.download(&debs, &scratch.join("base-debs"))? {
-        run::output(
-            Command::new("dpkg-deb").arg("--extract").args([&deb, &unpacked]),
-            "unpack a Debian package",
-        )?;
-    }
+    let unpacked = session.unpack(&debs, &scratch.join("base"))?;
     let mut provides = Vec::new();
     for library in files_below(&unpacked)?.iter().filter(|path| is_library(path)) {
-        let said = run::output(
-            Command::new(ELFDEPS).arg("--provides").arg(library),
-            "read a library's symbol versions",
-        )?;
+        let said = must(command(ELFDEPS, ["--provides".as_ref(), library.as_os_str()]))?;
         provides.extend(said.lines().map(str::to_owned));
     }
     // rpmbuild requires it of every program linked with --hash-style=gnu; glibc's package provides it.
     provides.push("rtld(GNU_HASH)".to_owned());
     let list = scratch.join("provides.inc");
-    fs::write(&list, provide_lines(provides)).map_err(|e| io("write", &list, e))?;
+    fs::write(&list, provide_lines(provides)).doing("write", &list)?;
 
     let defines = [("provides_file", list.display().to_string())];
     let build = Build { spec: BASE_SPEC, target: "noarch", defines: &defines, epoch: DEBIAN_12_RELEASE };
@@ -133,12 +122,12 @@ fn is_library(path: &Path) -> bool {
 }
 
 /// The newest modification time of a regular file below `dir`, in seconds of the epoch.
-fn newest_file(dir: &Path) -> Result<u64, RepoError> {
+fn newest_file(dir: &Path) -> Result<u64> {
     let mut newest = 0;
     for path in files_below(dir)? {
-        let meta = fs::symlink_metadata(&path).map_err(|e| io("inspect", &path, e))?;
+        let meta = fs::symlink_metadata(&path).doing("inspect", &path)?;
         if meta.is_file() {
-            let time = meta.modified().map_err(|e| io("inspect", &path, e))?;
+            let time = meta.modified().doing("inspect", &path)?;
             newest = newest.max(time.duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs()));
         }
     }

@@ -5,8 +5,8 @@ use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 
-use super::RepoError;
-use super::error::io;
+use super::error::{Result, unreadable};
+use crate::error::IoContext;
 
 /// The step from the old to the new set, as apt would take it on a lab host.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -18,7 +18,7 @@ pub struct Versions {
     pub new_suite: String,
     /// The source package whose binaries are the set.
     pub source: String,
-    /// In install order: each package after those that it depends on.
+    /// In the order in which apt would configure them.
     pub packages: Vec<PackageVersions>,
 }
 
@@ -82,15 +82,14 @@ impl Versions {
             .collect()
     }
 
-    pub(super) fn read(path: &Path) -> Result<Self, RepoError> {
-        let text = fs::read_to_string(path).map_err(|e| io("read", path, e))?;
-        serde_json::from_str(&text)
-            .map_err(|e| RepoError::Unreadable { what: path.display().to_string(), detail: e.to_string() })
+    pub(super) fn read(path: &Path) -> Result<Self> {
+        let text = fs::read_to_string(path).doing("read", path)?;
+        serde_json::from_str(&text).map_err(|e| unreadable(path.display().to_string(), e))
     }
 
-    pub(super) fn write(&self, path: &Path) -> Result<(), RepoError> {
-        let text = serde_json::to_string_pretty(self)
-            .map_err(|e| RepoError::Unreadable { what: path.display().to_string(), detail: e.to_string() })?;
-        fs::write(path, text + "\n").map_err(|e| io("write", path, e))
+    pub(super) fn write(&self, path: &Path) -> Result<()> {
+        let text =
+            serde_json::to_string_pretty(self).map_err(|e| unreadable(path.display().to_string(), e))?;
+        Ok(fs::write(path, text + "\n").doing("write", path)?)
     }
 }
