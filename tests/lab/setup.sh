@@ -3,6 +3,8 @@
 set -eu
 
 packages="mmdebstrap debian-archive-keyring systemd-container iproute2 util-linux nftables qemu-utils"
+# What builds and checks the package repositories (src/repo).
+packages="$packages apt-utils rpm createrepo-c dnf strace"
 
 missing=""
 for package in $packages; do
