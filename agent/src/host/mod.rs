@@ -3,10 +3,24 @@
 //! Owns how a tool is called and what its answer means. Never decides what ought to be done, and never stops, pauses or
 //! signals a guest (P3).
 
+pub mod boundary;
+pub mod command;
+pub mod dirs;
+pub mod files;
+pub mod notes;
+pub mod systemd;
+
 use crate::guard::Transaction;
+use boundary::Boundary;
+use command::Programs;
+use dirs::Directories;
 use replank_common::census::Census;
 use replank_common::finding::Finding;
+use replank_common::ids::HostName;
 use std::fmt::Debug;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use systemd::Systemd;
 
 /// What actions need to know of the guests; implemented by `crate::guests`, and by a fake in the tests of actions.
 pub trait Guests: Debug + Send + Sync {
@@ -21,5 +35,34 @@ pub trait Guests: Debug + Send + Sync {
 }
 
 /// The adapters and directories that actions work with.
-#[derive(Debug)]
-pub struct Host {}
+#[derive(Debug, Clone)]
+pub struct Host {
+    pub name: HostName,
+    pub directories: Directories,
+    pub programs: Arc<dyn Programs>,
+    pub systemd: Arc<dyn Systemd>,
+    pub guests: Arc<dyn Guests>,
+    pub boundary: Boundary,
+}
+
+impl Host {
+    /// The host that this process runs on.
+    ///
+    /// # Errors
+    /// The operating system gives no thread for the connection to systemd.
+    pub fn real(name: HostName, guests: Arc<dyn Guests>) -> std::io::Result<Self> {
+        Ok(Self {
+            name,
+            directories: Directories::real(),
+            programs: Arc::new(command::RealPrograms),
+            systemd: Arc::new(systemd::Bus::system()?),
+            guests,
+            boundary: Boundary::none(),
+        })
+    }
+
+    /// Where the host's absolute `path` is found from here.
+    pub fn at(&self, path: impl AsRef<Path>) -> PathBuf {
+        self.directories.at(path)
+    }
+}
