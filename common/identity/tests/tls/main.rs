@@ -1,0 +1,7 @@
+//! Both sides of the TLS that replank speaks, against each other and against impostors.
+
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking, in its helpers too")]
+
+mod fleet;
+mod handshake;
+mod loopback;
