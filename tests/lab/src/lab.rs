@@ -6,7 +6,6 @@ use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
-use nix::fcntl::{Flock, FlockArg};
 use nix::unistd::Uid;
 
 use crate::beat::{self, Recorder};
@@ -14,6 +13,7 @@ use crate::command::wait_for;
 use crate::error::{IoContext, LabError, Result};
 use crate::guest::GuestSpec;
 use crate::host::{self, Booting, Host};
+use crate::lock::LabLock;
 use crate::name::LabName;
 use crate::net::{self, Cut};
 use crate::process::Process;
@@ -102,8 +102,8 @@ pub struct Lab {
     recorder: Option<Recorder>,
     children: Vec<Child>,
     times: Times,
-    // Held as long as the lab is this process's own; released by the kernel when the process dies.
-    _lock: Flock<File>,
+    // Held as long as the lab is this process's own.
+    _lock: LabLock,
 }
 
 impl Lab {
@@ -123,7 +123,7 @@ impl Lab {
             return Err(LabError::Refused(format!("a lab has at most {most} guests: {} too many", id + 1)));
         }
         let name = &spec.name;
-        let lock = lock(name)?;
+        let lock = LabLock::take(name)?;
         teardown::remove(name)?;
         let owner = Process::current()
             .ok_or_else(|| LabError::Refused("failed to read this process's own /proc entry".to_owned()))?;
@@ -268,14 +268,14 @@ impl Lab {
         };
         let log_path = name.state_dir().join("recorder.log");
         let log = File::create(&log_path).doing("create", &log_path)?;
-        let child = Command::new("setsid")
-            .arg(program)
-            .args(["record", "--name", name.as_str()])
-            .stdin(Stdio::null())
+        // Inside the lab's namespace as a whole, so that the lab's removal finds it without any record of it.
+        let program = program.display().to_string();
+        let args = [program.as_str(), "record", "--name", name.as_str()];
+        let child = net::command_in(&name.namespace(), "setsid", &args)
             .stdout(Stdio::from(log.try_clone().doing("open", &log_path)?))
             .stderr(Stdio::from(log))
             .spawn()
-            .map_err(|source| LabError::Start { program: program.display().to_string(), source })?;
+            .map_err(|source| LabError::Start { program, source })?;
         self.state.recorder = i32::try_from(child.id()).ok().and_then(Process::find);
         self.children.push(child);
         self.state.save()?;
@@ -385,17 +385,6 @@ impl Drop for Lab {
 /// # Errors
 /// When a running process has it, or something cannot be removed.
 pub fn down(name: &LabName) -> Result<()> {
-    let _lock = lock(name)?;
+    let _lock = LabLock::take(name)?;
     teardown::remove(name)
-}
-
-fn lock(name: &LabName) -> Result<Flock<File>> {
-    let path = name.lock_file();
-    let directory = path.parent().unwrap_or(&path);
-    fs::create_dir_all(directory).doing("create", directory)?;
-    let file = File::create(&path).doing("create", &path)?;
-    Flock::lock(file, FlockArg::LockExclusiveNonblock).map_err(|_| {
-        let owner = LabState::load(name).map_or(0, |state| state.owner.pid);
-        LabError::Refused(format!("lab `{name}` belongs to the running process {owner}; end that first"))
-    })
 }

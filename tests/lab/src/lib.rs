@@ -19,6 +19,7 @@ mod error;
 pub mod guest;
 pub mod host;
 mod lab;
+mod lock;
 pub mod mounts;
 mod name;
 mod net;

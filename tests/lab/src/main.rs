@@ -198,7 +198,7 @@ fn the_lab(name: Option<LabName>) -> Result<LabState> {
 }
 
 fn status(json: bool) -> Result<()> {
-    let states: Vec<LabState> = known_labs().iter().filter_map(|name| LabState::load(name)).collect();
+    let states: Vec<LabState> = known_labs().iter().filter_map(LabState::load).collect();
     if json {
         println!("{}", serde_json::to_string_pretty(&states)?);
         return Ok(());

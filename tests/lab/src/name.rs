@@ -13,6 +13,9 @@ pub(crate) const STATE_DIR: &str = "/run/replank-lab";
 /// Where the writable layers of hosts are kept: they may grow to gigabytes, so not below `/run`.
 pub(crate) const DATA_DIR: &str = "/var/lib/replank-lab";
 
+/// Where `ip netns` keeps namespaces.
+pub(crate) const NAMESPACES: &str = "/run/netns";
+
 /// A lab's name: 1 to 20 lower-case letters, digits and dashes, beginning with a letter.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
@@ -55,16 +58,21 @@ impl LabName {
         format!("rl.{}.{host}", self.0)
     }
 
+    /// The lab that a namespace belongs to, by its name.
+    pub(crate) fn of_namespace(namespace: &str) -> Option<Self> {
+        namespace.strip_prefix("rl.")?.split('.').next()?.parse().ok()
+    }
+
     /// The lab's cgroup, below the root of each hierarchy.
     pub(crate) fn cgroup(&self) -> PathBuf {
         PathBuf::from("replank-lab").join(&self.0)
     }
 }
 
-/// Where `ip netns` keeps a namespace.
+/// The file of a network namespace.
 #[must_use]
 pub(crate) fn namespace_path(namespace: &str) -> PathBuf {
-    PathBuf::from("/run/netns").join(namespace)
+    PathBuf::from(NAMESPACES).join(namespace)
 }
 
 impl FromStr for LabName {
@@ -112,6 +120,9 @@ mod tests {
         for bad in ["", "a/b", "..", "a.b", "-a", "A", "a b", "abcdefghijklmnopqrstu"] {
             assert!(bad.parse::<LabName>().is_err(), "`{bad}` was taken");
         }
-        assert_eq!("e2e-1".parse::<LabName>().unwrap().namespace(), "rl.e2e-1");
+        let name: LabName = "e2e-1".parse().unwrap();
+        assert_eq!(name.namespace(), "rl.e2e-1");
+        assert_eq!(LabName::of_namespace(&name.host_namespace("compute1")), Some(name));
+        assert_eq!(LabName::of_namespace("another"), None);
     }
 }

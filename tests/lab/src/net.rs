@@ -17,7 +17,7 @@ use nix::sched::{CloneFlags, setns};
 
 use crate::command::{command, must, must_with_input};
 use crate::error::{IoContext, LabError, Result};
-use crate::name::{LabName, namespace_path};
+use crate::name::{LabName, NAMESPACES, namespace_path};
 use crate::process::{self, Process};
 
 /// The bridge's address: the coordinator's, and that of the recorder of beats.
@@ -126,13 +126,12 @@ pub(crate) fn within<T: Send>(lab: &LabName, work: impl FnOnce() -> Result<T> + 
 
 /// The lab's namespaces that are there now.
 pub(crate) fn namespaces(lab: &LabName) -> Vec<String> {
-    let (own, of_hosts) = (lab.namespace(), format!("{}.", lab.namespace()));
-    fs::read_dir("/run/netns")
+    fs::read_dir(NAMESPACES)
         .into_iter()
         .flatten()
         .flatten()
         .filter_map(|entry| entry.file_name().into_string().ok())
-        .filter(|name| *name == own || name.starts_with(&of_hosts))
+        .filter(|name| LabName::of_namespace(name).as_ref() == Some(lab))
         .collect()
 }
 

@@ -8,7 +8,7 @@ use std::path::PathBuf;
 use serde::{Deserialize, Serialize};
 
 use crate::error::{IoContext, Result};
-use crate::name::{DATA_DIR, LabName, STATE_DIR};
+use crate::name::{DATA_DIR, LabName, NAMESPACES, STATE_DIR};
 use crate::process::Process;
 
 /// The record of one lab. It is written again after each thing that was started, and whatever is not in it
@@ -63,25 +63,20 @@ impl LabState {
         file.persist(&path).map_err(|error| error.error).doing("rename", &path)?;
         Ok(())
     }
-
-    /// Whether somebody who still runs has this lab for a test of his own.
-    #[must_use]
-    pub fn is_held(&self) -> bool {
-        !self.detached && self.owner.is_alive() && Some(self.owner) != Process::current()
-    }
 }
 
-/// The names of all labs that have left anything below the state directory or the data directory.
+/// The names of all labs of which there is a state directory, a data directory or a network namespace.
 #[must_use]
 pub fn known_labs() -> Vec<LabName> {
-    let mut names: Vec<LabName> = [STATE_DIR, DATA_DIR]
+    let entries = |directory: &str| fs::read_dir(directory).into_iter().flatten().flatten();
+    let directories = [STATE_DIR, DATA_DIR]
         .into_iter()
-        .filter_map(|directory| fs::read_dir(directory).ok())
-        .flatten()
-        .flatten()
+        .flat_map(entries)
         .filter(|entry| entry.path().is_dir())
-        .filter_map(|entry| entry.file_name().to_str()?.parse().ok())
-        .collect();
+        .filter_map(|entry| entry.file_name().to_str()?.parse().ok());
+    let namespaces =
+        entries(NAMESPACES).filter_map(|entry| LabName::of_namespace(entry.file_name().to_str()?));
+    let mut names: Vec<LabName> = directories.chain(namespaces).collect();
     names.sort();
     names.dedup();
     names

@@ -79,7 +79,8 @@ pub struct Window {
     pub restarts: u32,
     /// Beats in it that show the guest to run twice.
     pub twice: u64,
-    /// False when the window reaches back to before the first beat kept: then the figures are of its later part.
+    /// False when the window reaches back to before the first beat kept: the figures are then of its part from
+    /// there on.
     pub complete: bool,
 }
 
@@ -191,7 +192,8 @@ impl Tally {
             twice: 0,
             complete: before.is_some(),
         };
-        let mut last_ns = before.map_or(from_ns, |beat| beat.at_ns);
+        // A guest that had not spoken before was not silent: it was not there, or its beats are kept no longer.
+        let mut last_ns = before.or_else(|| kept.get(begin)).map_or(from_ns, |beat| beat.at_ns);
         let mut longest_ns = 0;
         for beat in kept.range(begin.min(end)..end) {
             longest_ns = longest_ns.max(beat.at_ns - last_ns);
@@ -387,7 +389,9 @@ mod tests {
         assert_eq!(judge(&tally, 0, 10_000), Judgement::Unheard);
         beats(&mut tally, 20_000, 1..11, 40_000);
         assert_eq!(judge(&tally, 0, 10_000), Judgement::Unheard);
-        let window = tally.between(7, 19_000 * MS, 20_090 * MS).unwrap();
-        assert!(!window.complete && window.beats == 10);
+        // One that begins to beat has not been silent before.
+        let window = tally.between(7, 0, 20_090 * MS).unwrap();
+        assert!(!window.complete);
+        assert_eq!((window.beats, window.longest_gap_ms, window.silent_at_end_ms), (10, 10, 0));
     }
 }

@@ -155,6 +155,16 @@ impl Host {
         self.write(to, &std::fs::read(from).doing("read", from)?, mode)
     }
 
+    /// The pid, as the host sees it, of the qemu process of a running guest.
+    ///
+    /// # Errors
+    /// When libvirt has written none down.
+    pub fn qemu_pid(&self, guest: &str) -> Result<i32> {
+        let path = format!("/run/libvirt/qemu/{guest}.pid");
+        let text = String::from_utf8_lossy(&self.read(&path)?).trim().to_owned();
+        text.parse().map_err(|_| LabError::Refused(format!("{}: {path} holds `{text}`, no pid", self.name)))
+    }
+
     /// Waits until systemd has started everything (`running` or `degraded`) and libvirtd answers.
     ///
     /// # Errors

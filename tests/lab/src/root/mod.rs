@@ -28,6 +28,10 @@ pub const DEFAULT_CACHE: &str = "/var/cache/replank-lab";
 const BUILD_LIMIT: Duration = Duration::from_secs(30 * 60);
 /// Part of every digest: raise it when the way of building changes what comes out.
 const BUILD_VERSION: &str = "1";
+/// Arguments of setpriv(1), before those of the command that may not outlive this process: a build whose owner was
+/// killed would go on writing where the next one builds. Its mounts are its own too, and go with it.
+const UNTIL_DEATH: [&str; 8] =
+    ["--pdeathsig", "KILL", "--", "unshare", "--pid", "--fork", "--kill-child", "--mount-proc"];
 const MARKER: &str = "complete";
 
 /// What a root file system is made from.
@@ -144,7 +148,9 @@ fn build(recipe: &Recipe, target: &Path, log: &Path) -> Result<()> {
     fs::write(script.path(), &recipe.customize).doing("write", script.path())?;
     fs::set_permissions(script.path(), fs::Permissions::from_mode(0o755)).doing("chmod", script.path())?;
 
-    let mut args: Vec<String> = vec![BUILD_LIMIT.as_secs().to_string(), "mmdebstrap".to_owned()];
+    let limit = BUILD_LIMIT.as_secs().to_string();
+    let mut args: Vec<String> =
+        UNTIL_DEATH.iter().chain(&["timeout", &limit, "mmdebstrap"]).map(|s| (*s).to_owned()).collect();
     args.extend(["--mode=root", "--format=directory", "--variant=minbase"].map(str::to_owned));
     args.push(format!("--logfile={}", log.display()));
     args.extend(mirror.options.iter().map(|option| format!("--aptopt={option}")));
@@ -161,7 +167,7 @@ fn build(recipe: &Recipe, target: &Path, log: &Path) -> Result<()> {
     args.push("-".to_owned());
 
     let sources = mirror.sources(&recipe.suite).join("\n") + "\n";
-    must_with_input(command("timeout", args), sources.as_bytes()).map_err(|error| match error {
+    must_with_input(command("setpriv", args), sources.as_bytes()).map_err(|error| match error {
         LabError::Command { command, status, .. } => LabError::Command {
             command,
             status,
