@@ -18,6 +18,7 @@
 //! This module never installs anything on the machine that it runs on.
 
 mod apt;
+pub mod bad;
 
 mod cache;
 mod closure;
