@@ -19,8 +19,8 @@ pub enum Dialect {
     /// systemd units (`src/shared/conf-parser.c`): `key=value`, a backslash at the end of a line continues it, repeated
     /// keys accumulate, an empty assignment resets what came before.
     Systemd,
-    /// `.repo` files and dnf.conf (libdnf's `iniparser.cpp`, kept to what yum 3 reads alike): `key=value`, indented
-    /// lines continue a value.
+    /// `.repo` files and dnf.conf (libdnf's `iniparser.cpp`): `key=value`, indented lines continue a value. What is
+    /// written, yum 3 reads alike.
     Dnf,
     /// `/etc/sysconfig` and `/etc/default`: assignments that sh and systemd's `EnvironmentFile=` (`env-file.c`) both
     /// read. What is written, both read alike, back to systemd 219.

@@ -146,7 +146,8 @@ pub enum Reason {
     Unterminated,
     /// Shell text that runs something: a command, a substitution, several statements.
     Command,
-    /// sh and systemd read the line differently (blanks around `=`, `;` comments).
+    /// sh and systemd read the line differently (blanks around `=`, `;` comments, a quote inside bare text), or yum and
+    /// dnf do (quotes around a value).
     ReadersDisagree,
     /// sh takes the carriage return as part of the value. Reported once for a file.
     CarriageReturns,
@@ -171,7 +172,7 @@ impl fmt::Display for Reason {
             }
             Self::Unterminated => "quote or list that is never closed",
             Self::Command => "shell text that is more than one assignment",
-            Self::ReadersDisagree => "sh and systemd read this line differently",
+            Self::ReadersDisagree => "readers of this file disagree about this line",
             Self::CarriageReturns => "carriage returns, which sh takes as part of the value",
             Self::BadValue => "malformed value",
             Self::TrailingText => "text after the value",

@@ -33,7 +33,7 @@ impl Document {
                 | Kind::Opaque => None,
             })
         };
-        all().filter(|(_, hint)| hint.tight).last().or_else(|| all().last())
+        all().rfind(|(_, hint)| hint.tight).or_else(|| all().next_back())
     }
 
     /// The type that the file documents for a key, and the line it does so on.

@@ -8,6 +8,15 @@ use crate::text::{self, Splice};
 use crate::value::{Found, Value};
 use crate::{ini, libvirt};
 
+/// A piece of a file that means something.
+#[derive(PartialEq)]
+enum Meant<'a> {
+    /// Section, key, value.
+    Setting(Option<&'a [u8]>, &'a [u8], &'a Found),
+    /// Section, and a line nothing is known about.
+    Unknown(Option<&'a [u8]>, &'a [u8]),
+}
+
 /// What must hold of the key after an edit.
 enum Wanted<'a> {
     /// The occurrence that counts has this value.
@@ -279,9 +288,8 @@ impl Document {
         Ok(())
     }
 
-    /// Everything in the file that means something, except the key edited: other settings, and lines nothing is known
-    /// about, with their sections.
-    fn others(&self, place: &Place) -> Vec<(Option<&[u8]>, &[u8], Option<&Found>)> {
+    /// Everything in the file that means something, except the key edited.
+    fn others(&self, place: &Place) -> Vec<Meant<'_>> {
         let section = place.section.as_deref();
         self.items
             .iter()
@@ -289,9 +297,9 @@ impl Document {
                 Kind::Entry(entry) if entry.key == place.key.as_bytes() && self.in_section(item, section) => {
                     None
                 }
-                Kind::Entry(entry) => Some((item.section.as_deref(), &entry.key[..], Some(&entry.found))),
+                Kind::Entry(entry) => Some(Meant::Setting(item.section.as_deref(), &entry.key, &entry.found)),
                 Kind::Opaque => {
-                    Some((item.section.as_deref(), trimmed(&self.source[item.span.clone()]), None))
+                    Some(Meant::Unknown(item.section.as_deref(), trimmed(&self.source[item.span.clone()])))
                 }
                 Kind::Mark | Kind::Blank | Kind::Comment(_) | Kind::Section => None,
             })

@@ -41,6 +41,9 @@ pub(crate) fn parse(source: &[u8]) -> Parsed {
             match statement(source, &line) {
                 Ok(statement) => {
                     at = statement.end;
+                    if statement.disputed {
+                        parsed.problems.push((line.start, Reason::ReadersDisagree));
+                    }
                     parsed.push(line.start..at, None, Kind::Entry(statement.entry));
                 }
                 Err(reason) => {
@@ -87,6 +90,8 @@ struct Statement {
     entry: Entry,
     /// Offset after the terminator of its last line.
     end: usize,
+    /// sh and systemd read different values.
+    disputed: bool,
 }
 
 /// A word of shell text, unquoted.
@@ -95,6 +100,8 @@ struct Word {
     text: Vec<u8>,
     /// It has an expansion.
     computed: bool,
+    /// A quote opens after bare text: systemd takes that quote literally, sh does not.
+    quote_inside: bool,
 }
 
 fn is_name_start(byte: u8) -> bool {
@@ -143,7 +150,7 @@ fn statement(source: &[u8], line: &Line) -> Result<Statement, Reason> {
     if tail.contains(&b'\0') {
         return Err(Reason::StrayControl);
     }
-    let found = if word.computed {
+    let found = if word.computed || word.quote_inside {
         Found::Computed(String::from_utf8_lossy(&source[word.raw.clone()]).into_owned())
     } else {
         Found::from_bytes(word.text)
@@ -157,7 +164,7 @@ fn statement(source: &[u8], line: &Line) -> Result<Statement, Reason> {
         trailing_comment,
         exported: export > 0,
     };
-    Ok(Statement { entry, end: last.next })
+    Ok(Statement { entry, end: last.next, disputed: word.quote_inside })
 }
 
 /// Length of `export` and the blanks after it.
@@ -175,9 +182,13 @@ fn style(source: &[u8], raw: &Range<usize>, crlf: bool) -> Style {
 
 /// One word from `start` on, over line ends where quotes or backslashes carry it.
 fn word(source: &[u8], start: usize) -> Result<Word, Reason> {
-    let mut word = Word { raw: start..start, text: Vec::new(), computed: false };
+    let mut word = Word { raw: start..start, text: Vec::new(), computed: false, quote_inside: false };
     let mut at = start;
+    let mut bare = false;
     while let Some(&byte) = source.get(at) {
+        let quote = matches!(byte, b'"' | b'\'');
+        word.quote_inside |= quote && bare;
+        bare = !quote;
         match byte {
             b' ' | b'\t' | b'\n' => break,
             b'\r' if matches!(source.get(at + 1), Some(b'\n')) => break,

@@ -81,8 +81,8 @@ pub enum Found {
     Value(Value),
     /// Bytes that are not UTF-8, after unquoting.
     NotText(Vec<u8>),
-    /// A shell value with an expansion (`$X`, `${X}`, `~`): it depends on the reader. The text as it stands in the
-    /// file.
+    /// A shell value with an expansion (`$X`, `${X}`, `~`), or with a quote inside bare text, or a quoted value in
+    /// a yum/dnf file: it depends on the reader. The text as it stands in the file.
     Computed(String),
 }
 

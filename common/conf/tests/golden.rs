@@ -3,6 +3,8 @@
 //! The fixtures are excerpts in the manner of the distributions' files. A snapshot shows the diff that a person would
 //! be shown, then what an edit reports.
 
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
 use std::fmt::Write;
 use std::path::Path;
 
