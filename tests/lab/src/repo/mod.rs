@@ -4,7 +4,7 @@
 //!
 //! ```text
 //! apt/  pool/*.deb, Packages, Release     libvirt old and new, with what the step from one to the other needs
-//!       versions.json                     [`Versions`]: exact old and new version of each package, in install order
+//!       versions.json                     [`Versions`]: exact old and new version of each package
 //! rpm/  qemu-10.0.2-*.rpm                 qemu below /opt/qemu/10.0.2 and nowhere else, self-contained
 //!       debian-base-provides-*.rpm        lets dnf resolve on a Debian root, whose RPM database is empty
 //!       repodata/
@@ -19,7 +19,6 @@
 
 mod apt;
 pub mod bad;
-
 mod cache;
 mod closure;
 mod error;
@@ -85,7 +84,7 @@ impl RepoDir {
 
 /// Returns the repository of this build's recipe from `cache`, building it first when it is not there.
 ///
-/// Needs the network (the machine's own apt sources) only when it builds: about a minute. Several processes may ask
+/// Needs the network (the machine's own apt sources) only when it builds: about ten seconds. Several processes may ask
 /// at once; one builds, the others wait for its lock. A build that fails or is killed leaves nothing that a later
 /// call would mistake for a repository.
 ///
