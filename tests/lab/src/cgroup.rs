@@ -58,22 +58,20 @@ pub(crate) fn create(group: &Path) -> Result<Vec<PathBuf>> {
 /// Kills everything in a group and removes it; absent is fine.
 ///
 /// # Errors
-/// [`LabError::Deadline`] when a process does not end.
+/// [`LabError::Deadline`] with the processes that do not end.
 pub(crate) fn remove(group: &Path) -> Result<()> {
     for hierarchy in hierarchies()? {
         let directory = hierarchy.join(group);
-        wait_for(&format!("end of all processes in {}", directory.display()), END_LIMIT, || {
+        // Killing and removing in turn: a process that was just about to join when the group looked empty is
+        // met by the next round, and once the group is gone none can join.
+        wait_for(&format!("removal of {}", directory.display()), END_LIMIT, || {
             let alive: Vec<Process> =
                 process::in_cgroup(&directory).into_iter().filter_map(Process::find).collect();
-            for process in &alive {
-                process.kill();
-            }
-            Ok(if alive.is_empty() { Ok(()) } else { Err(format!("{} still there", alive.len())) })
-        })?;
-        // A group of processes that have just ended may be busy for another moment.
-        wait_for(&format!("removal of {}", directory.display()), END_LIMIT, || {
+            alive.iter().for_each(Process::kill);
             remove_directories(&directory);
-            Ok(if directory.exists() { Err("still busy".to_owned()) } else { Ok(()) })
+            let names: Vec<String> =
+                alive.iter().map(|one| format!("{} ({})", one.pid, one.name())).collect();
+            Ok(if directory.exists() { Err(format!("processes: {}", names.join(", "))) } else { Ok(()) })
         })?;
         // The parent is shared by all labs: the last one takes it along.
         if let Some(parent) = directory.parent() {

@@ -43,6 +43,8 @@ pub struct LabSpec {
     pub binds: Vec<(PathBuf, String)>,
     /// What the hosts' root is made from.
     pub recipe: Recipe,
+    /// Whether a lab that fails to come up is left as it is, for a look at it.
+    pub keep_failed: bool,
     /// The `lab` program, to record beats in a process of its own that outlives this one. None records them in
     /// this process, on a thread.
     pub recorder: Option<PathBuf>,
@@ -59,6 +61,7 @@ impl LabSpec {
             repository: None,
             binds: Vec::new(),
             recipe: Recipe::compute(),
+            keep_failed: false,
             recorder: None,
         }
     }
@@ -111,7 +114,7 @@ impl Lab {
     ///
     /// # Errors
     /// When not root; when a running process has a lab of that name; when anything does not come up in time. What
-    /// was begun is then removed.
+    /// was begun is then removed, unless the specification says to keep it.
     pub fn up(spec: &LabSpec) -> Result<Self> {
         if !Uid::effective().is_root() {
             return Err(LabError::Refused(
@@ -137,19 +140,29 @@ impl Lab {
             _lock: lock,
         };
         lab.state.save()?;
+        match lab.come_up(spec) {
+            Ok(()) => Ok(lab),
+            Err(error) => {
+                lab.state.detached = spec.keep_failed;
+                Err(error)
+            }
+        }
+    }
+
+    fn come_up(&mut self, spec: &LabSpec) -> Result<()> {
         let root = root::prepare(&spec.recipe)?;
-        lab.times.root = root.built_in;
-        net::create_lab(name)?;
-        lab.start_recorder(spec)?;
+        self.times.root = root.built_in;
+        net::create_lab(&spec.name)?;
+        self.start_recorder(spec)?;
 
         let since = Instant::now();
-        lab.boot_hosts(spec, &root.path)?;
-        lab.times.boot = since.elapsed();
+        self.boot_hosts(spec, &root.path)?;
+        self.times.boot = since.elapsed();
 
         let since = Instant::now();
-        lab.start_guests(spec)?;
-        lab.times.guests = since.elapsed();
-        Ok(lab)
+        self.start_guests(spec)?;
+        self.times.guests = since.elapsed();
+        Ok(())
     }
 
     /// Its name.

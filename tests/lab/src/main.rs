@@ -1,5 +1,6 @@
 //! `lab`: boots hosts for a person to work with, and removes them again.
 
+use std::io::IsTerminal;
 use std::os::unix::process::CommandExt;
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -33,6 +34,9 @@ enum Verb {
         /// A directory that hosts see read-only at /srv/repo
         #[arg(long, value_name = "DIR")]
         repo: Option<PathBuf>,
+        /// Leave a lab that fails to come up as it is, for a look at it
+        #[arg(long)]
+        keep: bool,
     },
     /// Remove every trace of labs, also of those whose owner crashed
     Down {
@@ -71,7 +75,7 @@ enum Verb {
     },
     /// Build the hosts' root file system now, so that no later boot waits for it
     Root,
-    /// Record a lab's beats until killed
+    /// Record a lab's beats as long as its network is there
     #[command(hide = true)]
     Record {
         #[arg(long)]
@@ -91,7 +95,19 @@ fn main() -> ExitCode {
 
 fn run(verb: Verb) -> Result<()> {
     match verb {
-        Verb::Up { name, hosts, guests, repo } => up(name, hosts, guests, repo),
+        Verb::Up { name, hosts, guests, repo, keep } => {
+            let repository = repo
+                .map(|path| path.canonicalize().with_context(|| path.display().to_string()))
+                .transpose()?;
+            up(LabSpec {
+                hosts,
+                guests_per_host: guests,
+                repository,
+                keep_failed: keep,
+                recorder: Some(std::env::current_exe().context("failed to find this program's own file")?),
+                ..LabSpec::new(name)
+            })
+        }
         Verb::Down { name, all } => remove(if all { known_labs() } else { vec![name] }),
         Verb::Enter { host, name, command } => enter(&host, name, &command),
         Verb::Status { json } => status(json),
@@ -103,25 +119,18 @@ fn run(verb: Verb) -> Result<()> {
         }
         Verb::Record { name } => {
             let _recorder = Recorder::start(&name)?;
-            loop {
-                std::thread::park();
+            // Without its namespace no beat can come any more.
+            while name.is_up() {
+                std::thread::sleep(std::time::Duration::from_secs(1));
             }
+            Ok(())
         }
     }
 }
 
-fn up(name: LabName, hosts: usize, guests: usize, repo: Option<PathBuf>) -> Result<()> {
-    let repository =
-        repo.map(|path| path.canonicalize().with_context(|| path.display().to_string())).transpose()?;
-    let recorder = std::env::current_exe().context("failed to find this program's own file")?;
-    let spec = LabSpec {
-        hosts,
-        guests_per_host: guests,
-        repository,
-        recorder: Some(recorder),
-        ..LabSpec::new(name.clone())
-    };
-    eprintln!("booting lab `{name}`: {hosts} hosts with {guests} guests each");
+fn up(spec: LabSpec) -> Result<()> {
+    let name = &spec.name;
+    eprintln!("booting lab `{name}`: {} hosts with {} guests each", spec.hosts, spec.guests_per_host);
     let lab = Lab::up(&spec)?;
     let times = lab.times();
     if let Some(root) = times.root {
@@ -135,12 +144,14 @@ fn up(name: LabName, hosts: usize, guests: usize, repo: Option<PathBuf>) -> Resu
     let first = lab.hosts().first().map(|host| host.name().to_owned());
     lab.detach()?;
     status(false)?;
+    // As it was called, so that the lines can be typed again.
+    let lab = std::env::args().next().unwrap_or_else(|| "lab".to_owned());
     if let Some(first) = first {
-        eprintln!("\nenter a host:   lab enter --name {name} {first}");
-        eprintln!("its guests:     lab enter --name {name} {first} -- virsh list");
+        eprintln!("\nenter a host:   {lab} enter --name {name} {first}");
+        eprintln!("its guests:     {lab} enter --name {name} {first} -- virsh list");
     }
-    eprintln!("their beats:    lab beats --name {name}");
-    eprintln!("remove it all:  lab down --name {name}");
+    eprintln!("their beats:    {lab} beats --name {name}");
+    eprintln!("remove it all:  {lab} down --name {name}");
     Ok(())
 }
 
@@ -169,7 +180,10 @@ fn enter(host: &str, name: Option<LabName>, command: &[String]) -> Result<()> {
         bail!("host `{}` no longer runs; remove the lab with `lab down --name {}`", found.name, state.name);
     }
     let mut argv: Vec<&str> = command.iter().map(String::as_str).collect();
-    if argv.is_empty() {
+    if argv.is_empty() && std::io::stdin().is_terminal() {
+        // This terminal is not among the host's own: script(1) gives the shell one that is.
+        argv = vec!["script", "--quiet", "--command", "bash --login", "/dev/null"];
+    } else if argv.is_empty() {
         argv = vec!["bash", "--login"];
     }
     let mut command = host.command(&argv);

@@ -52,6 +52,12 @@ impl LabName {
         format!("rl.{}", self.0)
     }
 
+    /// Whether the lab's network is there.
+    #[must_use]
+    pub fn is_up(&self) -> bool {
+        namespace_path(&self.namespace()).exists()
+    }
+
     /// The network namespace of one of its hosts.
     #[must_use]
     pub fn host_namespace(&self, host: &str) -> String {

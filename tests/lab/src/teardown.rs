@@ -10,6 +10,7 @@ use crate::state::LabState;
 use crate::{cgroup, mounts, net};
 
 const END_LIMIT: Duration = Duration::from_secs(15);
+const ROUNDS: usize = 3;
 
 /// Removes every trace of a lab: processes, mounts, namespaces, cgroups, directories. Nothing there is fine.
 ///
@@ -19,6 +20,17 @@ const END_LIMIT: Duration = Duration::from_secs(15);
 /// # Errors
 /// [`LabError::Left`] with what could not be removed.
 pub(crate) fn remove(lab: &LabName) -> Result<()> {
+    // A tool that a killed owner had just started may still end its work, behind our back: then once more.
+    for _ in 0..ROUNDS {
+        remove_once(lab)?;
+        if traces(lab)?.is_empty() {
+            return Ok(());
+        }
+    }
+    Err(LabError::Left { lab: lab.to_string(), left: traces(lab)? })
+}
+
+fn remove_once(lab: &LabName) -> Result<()> {
     if let Some(state) = LabState::load(lab) {
         // The recorder first, so that the silence of dying guests is not taken for news.
         state.recorder.iter().for_each(Process::kill);
@@ -35,10 +47,7 @@ pub(crate) fn remove(lab: &LabName) -> Result<()> {
     })?;
     mounts::remove_tree(&lab.data_dir())?;
     net::remove(lab)?;
-    mounts::remove_tree(&lab.state_dir())?;
-
-    let left = traces(lab)?;
-    if left.is_empty() { Ok(()) } else { Err(LabError::Left { lab: lab.to_string(), left }) }
+    mounts::remove_tree(&lab.state_dir())
 }
 
 /// What there is of a lab on this machine, in words; empty when there is nothing.
