@@ -153,7 +153,10 @@ pub enum AuthorityError {
     NoRandomness(#[from] NoRandomness),
     #[error("a certificate must live at least one second")]
     NoLifetime,
-    #[error("the authority itself is not valid now ({now}); it holds from {} to {}", .validity.not_before, .validity.not_after)]
+    #[error(
+        "the authority itself is not valid at {now}, only from {} to {}; check the clock, or make a new authority",
+        .validity.not_before, .validity.not_after
+    )]
     AuthorityNotValid { now: UnixSeconds, validity: Validity },
     #[error("`{name}` is neither a DNS name nor an IP address that the coordinator can be reached by")]
     ServerName { name: String },
@@ -391,6 +394,16 @@ mod tests {
     }
 
     #[test]
+    fn an_altered_authority_is_refused() {
+        let authority = Authority::create(NOW).unwrap();
+        let mut bytes = authority.cert().der().to_vec();
+        let at = bytes.windows(17).position(|window| window == b"replank authority").unwrap();
+        bytes[at] = b'R';
+        let altered = AuthorityCert::from_der(CertificateDer::from(bytes));
+        assert!(matches!(altered, Err(BadAuthority::NotSelfSigned)), "{altered:?}");
+    }
+
+    #[test]
     fn the_names_a_request_asks_for_are_ignored() {
         let authority = Authority::create(NOW).unwrap();
         let pair = KeyPair::generate_for(&rcgen::PKCS_ECDSA_P256_SHA256).unwrap();
@@ -455,5 +468,7 @@ mod tests {
         let name = [&*"x".repeat(63), &*"y".repeat(63), &*"z".repeat(63)].join(".");
         let issued = authority.issue(&csr, &host(&name), DAY, NOW).unwrap();
         assert_eq!(PeerIdentity::from_der(&issued.der).unwrap().role, host(&name));
+        let (_, leaf) = x509_parser::parse_x509_certificate(&issued.der).unwrap();
+        assert_eq!(leaf.subject().to_string(), "O=replank");
     }
 }

@@ -25,18 +25,30 @@ const PUBLIC: u32 = 0o644;
 pub enum FileError {
     #[error("there is no {what} at `{}`; {remedy}", .path.display())]
     Missing { what: &'static str, path: PathBuf, remedy: &'static str },
-    #[error("failed to read the {what} `{}`; check its owner, its permissions and those of the folders above it", .path.display())]
+    #[error(
+        "failed to read the {what} `{}`; check its owner, its permissions and those of the folders above \
+         it",
+        .path.display()
+    )]
     Read { what: &'static str, path: PathBuf, source: io::Error },
     #[error("failed to write `{}`; check free space and the permissions of its folder", .path.display())]
     Write { path: PathBuf, source: io::Error },
     #[error(
-        "others may read or write the {what} `{}` (mode {mode:04o}); take it as known to others and replace it, or, if nobody \
-         else was on this machine, run `chmod 600` on it", .path.display()
+        "others may read or write the {what} `{}` (mode {mode:04o}); take it as known to others and replace it, or, if \
+         nobody else was on this machine, run `chmod 600` on it",
+        .path.display()
     )]
     Exposed { what: &'static str, path: PathBuf, mode: u32 },
-    #[error("the {what} `{}` is not a regular file of at most {FILE_BYTES_MAX} bytes; check the path", .path.display())]
+    #[error(
+        "the {what} `{}` is not a regular file of at most {FILE_BYTES_MAX} bytes; check the path",
+        .path.display()
+    )]
     NotAFile { what: &'static str, path: PathBuf },
-    #[error("the {what} `{}` is not text in PEM with the expected sections; restore it from a backup or make it anew", .path.display())]
+    #[error(
+        "the {what} `{}` is not text in PEM with the expected sections; restore it from a backup \
+         or make it anew",
+        .path.display()
+    )]
     Content { what: &'static str, path: PathBuf },
 }
 

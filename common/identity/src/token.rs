@@ -365,6 +365,18 @@ mod tests {
     }
 
     #[test]
+    fn a_hash_is_of_the_whole_token() {
+        let token = |id, secret| JoinToken {
+            id: TokenId::from_bytes([id; 8]),
+            secret: Secret([secret; 16]),
+            authority: fingerprint(1),
+        };
+        assert_eq!(token(1, 1).hash(), token(1, 1).hash());
+        assert_ne!(token(1, 1).hash(), token(2, 1).hash());
+        assert_ne!(token(1, 1).hash(), token(1, 2).hash());
+    }
+
+    #[test]
     fn malformed_tokens_say_what_is_wrong_and_repeat_no_secret() {
         let token = Case::new().token.reveal();
         let parts: Vec<&str> = token.split('.').collect();

@@ -56,10 +56,7 @@ impl TlsRefusal {
 }
 
 /// Finds the TLS refusal behind an error, however deep a transport has wrapped it; `None` when certificates
-/// were not the reason.
-///
-/// In TLS 1.3 a client learns that its certificate was refused only after its handshake, from its first read:
-/// so ask for errors of calls too, not only of connecting.
+/// were not the reason. Works on errors of [`super::connect`] and of accepting, also as tonic hands them on.
 pub fn explain(error: &(dyn StdError + 'static)) -> Option<TlsRefusal> {
     let mut next = Some(error);
     while let Some(error) = next {

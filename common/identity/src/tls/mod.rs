@@ -7,11 +7,13 @@
 //! The server asks for a client certificate and does without one (an agent that enrols has none yet), so each
 //! service must look at [`crate::PeerIdentity::from_tls`] and refuse who is nobody.
 //!
+//! `tests/tls/grpc.rs` is a small coordinator and a small agent in full, with tonic.
+//!
 //! # The coordinator
 //! Handshakes run off the accept loop and in bounded number and time, or one silent client would keep out all
 //! others.
 //! ```
-//! use replank_identity::{CredentialStore, PeerIdentity, Revocations, tls};
+//! use replank_identity::{CredentialStore, Revocations, tls};
 //! use std::{io, sync::Arc, time::Duration};
 //! use tokio::net::{TcpListener, TcpStream};
 //! use tokio::sync::{Semaphore, mpsc};
@@ -19,7 +21,8 @@
 //! const HANDSHAKES_MAX: usize = 256;
 //! const HANDSHAKE_TIME_MAX: Duration = Duration::from_secs(10);
 //!
-//! /// Feeds tonic's `serve_with_incoming(ReceiverStream::new(streams))`; there, `Request::peer_certs()` gives the chain.
+//! /// Feeds tonic's `serve_with_incoming(ReceiverStream::new(streams))`. The peer of a stream is
+//! /// `PeerIdentity::from_tls(stream.get_ref().1.peer_certificates())`.
 //! async fn accept(
 //!     listener: TcpListener,
 //!     credentials: Arc<CredentialStore>,
@@ -46,13 +49,6 @@
 //!         });
 //!     }
 //! }
-//!
-//! /// In a service: who is calling?
-//! fn caller(
-//!     certs: Option<Arc<Vec<rustls_pki_types::CertificateDer<'static>>>>, // `request.peer_certs()`
-//! ) -> Result<Option<PeerIdentity>, replank_identity::PeerRefused> {
-//!     PeerIdentity::from_tls(certs.as_ref().map(|chain| chain.as_slice()))
-//! }
 //! ```
 //!
 //! # An agent or an operator
@@ -61,15 +57,16 @@
 //! use std::{io, sync::Arc};
 //! use tokio::net::TcpStream;
 //!
-//! /// Inside tonic's `Endpoint::connect_with_connector(tower::service_fn(…))`, wrapped in hyper-util's `TokioIo`. The
-//! /// endpoint's URI must say `http://`: TLS is done here, and tonic must not do it again.
-//! async fn connect(
+//! /// Inside tonic's `Endpoint::connect_with_connector(tower::service_fn(…))`, wrapped in hyper-util's
+//! /// `TokioIo`. The endpoint's URI must say `http://`: TLS is done here, and tonic must not do it again.
+//! /// Its `connect_timeout` bounds this whole.
+//! async fn dial(
 //!     address: &str,
 //!     credentials: Arc<CredentialStore>,
 //! ) -> io::Result<tokio_rustls::client::TlsStream<TcpStream>> {
-//!     let config = tls::client_config(&credentials, Arc::new(tls::SystemClock)).map_err(io::Error::other)?;
-//!     let socket = TcpStream::connect(address).await?;
-//!     tls::TlsConnector::from(config).connect(tls::server_name(), socket).await
+//!     let clock = Arc::new(tls::SystemClock);
+//!     let config = tls::client_config(&credentials, clock).map_err(io::Error::other)?;
+//!     tls::connect(config, TcpStream::connect(address).await?).await
 //! }
 //! ```
 
@@ -78,7 +75,7 @@ mod verify;
 
 pub use explain::{TlsRefusal, explain};
 pub use rustls::time_provider::{DefaultTimeProvider as SystemClock, TimeProvider};
-pub use tokio_rustls::{TlsAcceptor, TlsConnector};
+pub use tokio_rustls::TlsAcceptor;
 pub use verify::ServerRefused;
 pub(crate) use verify::{client_chain, server_chain};
 
@@ -92,7 +89,11 @@ use rustls::server::NoServerSessionStorage;
 use rustls::version::TLS13;
 use rustls::{ClientConfig, ServerConfig};
 use rustls_pki_types::{DnsName, ServerName};
+use std::io;
 use std::sync::{Arc, OnceLock};
+use tokio::io::{AsyncBufReadExt, AsyncRead, AsyncWrite};
+use tokio_rustls::TlsConnector;
+use tokio_rustls::client::TlsStream;
 use verify::{ClientVerifier, CoordinatorVerifier, Trust};
 
 /// The one protocol spoken inside: HTTP/2, for gRPC.
@@ -124,7 +125,7 @@ pub(crate) fn provider() -> &'static Arc<CryptoProvider> {
     PROVIDER.get_or_init(|| Arc::new(rustls::crypto::aws_lc_rs::default_provider()))
 }
 
-/// The name to give to [`TlsConnector::connect`].
+/// The name that a client gives to rustls; [`connect`] does so itself.
 pub fn server_name() -> ServerName<'static> {
     let name = DnsName::try_from(SERVER_NAME).expect("a constant that is a DNS name");
     ServerName::DnsName(name)
@@ -198,6 +199,25 @@ pub fn enrolment_client_config(
         .with_custom_certificate_verifier(Arc::new(CoordinatorVerifier::new(Trust::Pinned(authority))))
         .with_no_client_auth();
     Ok(finish(config))
+}
+
+/// Does a client's handshake over `socket` and waits for the server's first byte, which stays to be read.
+///
+/// In TLS 1.3 a client is done before the server has judged its certificate. HTTP/2 would begin to write, and lose
+/// the server's reason in a reset connection. A server of HTTP/2 speaks at once when it accepts a client (tonic's
+/// does, unless it was told `accept_http1`), so its first byte means: accepted. There is no time limit here.
+///
+/// # Errors
+/// Of the socket or of TLS; [`explain`] tells which certificate was refused and why.
+pub async fn connect<S>(config: Arc<ClientConfig>, socket: S) -> io::Result<TlsStream<S>>
+where
+    S: AsyncRead + AsyncWrite + Unpin,
+{
+    let mut stream = TlsConnector::from(config).connect(server_name(), socket).await?;
+    if stream.fill_buf().await?.is_empty() {
+        return Err(io::Error::new(io::ErrorKind::UnexpectedEof, "the server closed the new connection"));
+    }
+    Ok(stream)
 }
 
 fn finish(mut config: ClientConfig) -> Arc<ClientConfig> {

@@ -1,5 +1,5 @@
-//! A small fleet in memory: an authority, credentials for every role, a clock that the test sets, and handshakes over
-//! byte buffers.
+//! A small fleet in memory: an authority, credentials for every role, a clock that the test sets, and handshakes
+//! over byte buffers.
 
 use replank_identity::{
     Authority, CredentialStore, Credentials, Issued, PrivateKey, Revocations, Role, UnixSeconds, tls,
@@ -107,8 +107,8 @@ impl Refused {
     }
 }
 
-/// Connects and sends a word each way: in TLS 1.3 a client believes to be connected before the server has looked at its
-/// certificate, so a handshake alone proves too little.
+/// Connects and sends a word each way: in TLS 1.3 a client believes to be connected before the server has looked
+/// at its certificate, so a handshake alone proves too little.
 pub fn connect(client: &Arc<ClientConfig>, server: &Arc<ServerConfig>) -> Result<Open, Box<Refused>> {
     let mut open = Open {
         client: ClientConnection::new(client.clone(), tls::server_name()).unwrap(),

@@ -3,6 +3,8 @@
 use crate::fleet::{DAY, Fleet, NOW, Open, Refused, connect, leaf, store};
 use replank_common::ids::HostName;
 use replank_identity::{Authority, Level, PeerIdentity, PrivateKey, RevokedSet, tls};
+use rustls::client::Resumption;
+use rustls::server::ServerSessionMemoryCache;
 use rustls::sign::{CertifiedKey, SingleCertAndKey};
 use rustls::{ClientConfig, HandshakeKind, ProtocolVersion, ServerConfig};
 use rustls_pki_types::pem::PemObject;
@@ -76,14 +78,28 @@ fn a_hosts_certificate_is_no_operators() {
     assert_eq!(peer(&open).unwrap().require(Level::Operator).unwrap_err().code(), "level-too-low");
 }
 
+/// Each side refuses to resume by itself, whatever the other one would like.
 #[test]
 fn nothing_is_resumed() {
     let fleet = Fleet::new();
     let (client, server) = (fleet.client(&fleet.caller(HOST)), fleet.server());
-    for _ in 0..3 {
-        let open = connect(&client, &server).unwrap();
-        assert_eq!(open.client.handshake_kind(), Some(HandshakeKind::Full));
-    }
+    let mut willing_client = (*client).clone();
+    willing_client.resumption = Resumption::in_memory_sessions(8);
+    let willing_client = Arc::new(willing_client);
+    let mut willing_server = (*server).clone();
+    willing_server.session_storage = ServerSessionMemoryCache::new(8);
+    willing_server.send_tls13_tickets = 2;
+    let willing_server = Arc::new(willing_server);
+
+    let second = |client: &_, server: &_| {
+        connect(client, server).unwrap();
+        connect(client, server).unwrap().client.handshake_kind()
+    };
+    assert_eq!(second(&client, &server), Some(HandshakeKind::Full));
+    assert_eq!(second(&client, &willing_server), Some(HandshakeKind::Full));
+    assert_eq!(second(&willing_client, &server), Some(HandshakeKind::Full));
+    // Two willing sides do resume: so the answers above mean something.
+    assert_eq!(second(&willing_client, &willing_server), Some(HandshakeKind::Resumed));
 }
 
 #[test]
@@ -253,8 +269,8 @@ fn a_certificate_without_its_key_is_refused() {
     assert_eq!(refused(connect(&caller, &fleet.server())).by, "server");
 }
 
-/// The purpose in the certificate keeps hosts from serving; the role must do so alone too, should an authority ever be
-/// made to sign a leaf with both.
+/// The purpose in the certificate keeps hosts from serving; the role must do so alone too, should an authority
+/// ever be made to sign a leaf with both.
 #[test]
 fn a_role_is_checked_beside_the_purpose() {
     use rcgen::{CertificateParams, ExtendedKeyUsagePurpose, Issuer, KeyPair, SanType};

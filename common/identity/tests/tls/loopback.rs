@@ -13,7 +13,6 @@ use std::sync::Arc;
 use std::time::Duration;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
-use tokio_rustls::client::TlsStream;
 
 const PATIENCE: Duration = Duration::from_secs(20);
 
@@ -36,9 +35,7 @@ async fn serve(fleet: &Fleet, handshakes: usize) -> (std::net::SocketAddr, tokio
 }
 
 async fn ask(address: std::net::SocketAddr, config: Arc<rustls::ClientConfig>) -> io::Result<String> {
-    let socket = TcpStream::connect(address).await?;
-    let connector = tls::TlsConnector::from(config);
-    let mut stream: TlsStream<TcpStream> = connector.connect(tls::server_name(), socket).await?;
+    let mut stream = tls::connect(config, TcpStream::connect(address).await?).await?;
     let mut who = String::new();
     stream.read_to_string(&mut who).await?;
     Ok(who)
