@@ -53,8 +53,20 @@ pub enum WaitReason {
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum HaltReason {
-    GuestLost { host: HostName, guest: GuestUuid, name: String, known: String, at_ms: UnixMs },
+    GuestLost {
+        host: HostName,
+        guest: GuestUuid,
+        name: String,
+        known: String,
+        at_ms: UnixMs,
+    },
     /// The same uuid is active on two hosts outside a migration (P2).
-    GuestTwice { guest: GuestUuid, name: String, hosts: Vec<HostName> },
-    HostRebooted { host: HostName },
+    GuestTwice {
+        guest: GuestUuid,
+        name: String,
+        hosts: Vec<HostName>,
+    },
+    HostRebooted {
+        host: HostName,
+    },
 }

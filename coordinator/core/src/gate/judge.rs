@@ -1,0 +1,215 @@
+//! What a gate asks for, and the verdict on what was seen.
+
+use super::{Gate, HaltReason, Verdict, WaitReason};
+use replank_common::UnixMs;
+use replank_common::census::{Census, Incarnation};
+use replank_common::ids::{GuestUuid, HostName};
+use replank_common::reading::{LibvirtdSeen, Reading, ReadingRequest, ReadingValue};
+use replank_common::version::Version;
+use std::path::Path;
+
+/// Whether an agent can be heard.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum LinkSeen {
+    Up,
+    /// `since_ms`: when it was cut; `None` when this coordinator never had it.
+    Down {
+        since_ms: Option<UnixMs>,
+    },
+}
+
+/// A guest that the run answers for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Watched {
+    pub uuid: GuestUuid,
+    pub name: String,
+    pub incarnation: Incarnation,
+}
+
+/// What a gate is judged by.
+pub trait Observed {
+    fn link(&self, host: &HostName) -> LinkSeen;
+
+    /// The newest answer that counts: asked for since this gate was first asked, and not too old. `None`: there is none yet.
+    fn reading(&self, host: &HostName, request: &ReadingRequest) -> Option<&Reading>;
+
+    /// The guests of the run's baseline on `host` that have neither ended nor left.
+    fn watched(&self, host: &HostName) -> Vec<Watched>;
+}
+
+/// The measurements that decide `gate` for a step of `host`, and who takes them.
+pub fn asks(gate: &Gate, host: &HostName) -> Vec<(HostName, ReadingRequest)> {
+    let (of, request) = match gate {
+        Gate::CensusHolds => (host, ReadingRequest::Census),
+        Gate::NoGuestJobs => (host, ReadingRequest::GuestJobs),
+        Gate::LibvirtdIs { .. } => (host, ReadingRequest::Libvirtd),
+        Gate::NewGuestsGet { virt_type, .. } => {
+            (host, ReadingRequest::EmulatorForNewGuests { virt_type: virt_type.clone() })
+        }
+        Gate::LibvirtTcpAnswers { from, address, port, tls } => (
+            from,
+            ReadingRequest::LibvirtTcp {
+                peer: host.clone(),
+                address: address.clone(),
+                port: *port,
+                tls: *tls,
+            },
+        ),
+    };
+    vec![(of.clone(), request)]
+}
+
+/// Judges `gate` for a step of `host`. Total: whatever cannot be told waits.
+pub fn judge(gate: &Gate, host: &HostName, observed: &impl Observed) -> Verdict {
+    let mut verdict = Verdict::Pass;
+    for (of, request) in asks(gate, host) {
+        if let LinkSeen::Down { since_ms } = observed.link(&of) {
+            return Verdict::Wait(WaitReason::LinkDown { host: of, since_ms });
+        }
+        let Some(reading) = observed.reading(&of, &request) else {
+            return Verdict::Wait(WaitReason::NoReadingYet { host: of, of: name_of(&request) });
+        };
+        verdict = judge_one(gate, host, &of, &request, reading, observed);
+        if verdict != Verdict::Pass {
+            break;
+        }
+    }
+    verdict
+}
+
+/// The words for a measurement, as they stand in "no reading of … yet".
+pub fn name_of(request: &ReadingRequest) -> String {
+    match request {
+        ReadingRequest::Census => "the census".to_owned(),
+        ReadingRequest::Facts => "the facts".to_owned(),
+        ReadingRequest::Libvirtd => "libvirtd".to_owned(),
+        ReadingRequest::EmulatorForNewGuests { virt_type } => {
+            format!("the emulator that a new {virt_type} guest gets")
+        }
+        ReadingRequest::LibvirtTcp { peer, address, port, .. } => {
+            format!("libvirtd of {peer} at {address}:{port}")
+        }
+        ReadingRequest::GuestJobs => "the guests' jobs".to_owned(),
+    }
+}
+
+fn judge_one(
+    gate: &Gate,
+    host: &HostName,
+    of: &HostName,
+    request: &ReadingRequest,
+    reading: &Reading,
+    observed: &impl Observed,
+) -> Verdict {
+    match (gate, &reading.value) {
+        (_, ReadingValue::CannotTell { why }) => {
+            Verdict::Wait(WaitReason::CannotTell { host: of.clone(), of: name_of(request), why: why.clone() })
+        }
+        (Gate::CensusHolds, ReadingValue::Census(census)) => census_holds(host, census, observed),
+        (Gate::NoGuestJobs, ReadingValue::GuestJobs(jobs)) => match jobs.first() {
+            None => Verdict::Pass,
+            Some((guest, job)) => Verdict::Wait(WaitReason::GuestJob {
+                host: host.clone(),
+                guest: guest.clone(),
+                job: job.clone(),
+            }),
+        },
+        (Gate::LibvirtdIs { version }, ReadingValue::Libvirtd(seen)) => libvirtd_is(host, version, seen),
+        (Gate::NewGuestsGet { emulator, .. }, ReadingValue::EmulatorForNewGuests { path, .. }) => {
+            new_guests_get(host, emulator, path)
+        }
+        (Gate::LibvirtTcpAnswers { from, .. }, ReadingValue::LibvirtTcp { answered, detail }) => {
+            if *answered {
+                Verdict::Pass
+            } else {
+                Verdict::Wait(WaitReason::NoTcpAnswer {
+                    host: host.clone(),
+                    from: from.clone(),
+                    detail: detail.clone(),
+                })
+            }
+        }
+        (
+            Gate::CensusHolds
+            | Gate::NoGuestJobs
+            | Gate::LibvirtdIs { .. }
+            | Gate::NewGuestsGet { .. }
+            | Gate::LibvirtTcpAnswers { .. },
+            ReadingValue::Census(_)
+            | ReadingValue::Facts(_)
+            | ReadingValue::Libvirtd(_)
+            | ReadingValue::EmulatorForNewGuests { .. }
+            | ReadingValue::LibvirtTcp { .. }
+            | ReadingValue::GuestJobs(_),
+        ) => Verdict::Wait(WaitReason::CannotTell {
+            host: of.clone(),
+            of: name_of(request),
+            why: "the agent answered with another measurement".to_owned(),
+        }),
+    }
+}
+
+fn census_holds(host: &HostName, census: &Census, observed: &impl Observed) -> Verdict {
+    if !census.agrees() {
+        return Verdict::Wait(WaitReason::CensusDisagrees {
+            host: host.clone(),
+            lines: census.disagreements.iter().map(ToString::to_string).collect(),
+        });
+    }
+    for guest in observed.watched(host) {
+        if census.guests.get(&guest.uuid).is_some_and(|seen| seen.incarnation == guest.incarnation) {
+            continue;
+        }
+        let end = census.end_of(guest.uuid, guest.incarnation);
+        if end.is_some_and(|end| end.cause.is_owners_doing()) {
+            continue;
+        }
+        return Verdict::Halt(HaltReason::GuestLost {
+            host: host.clone(),
+            guest: guest.uuid,
+            name: guest.name,
+            known: known_of(end.map(|end| &end.cause)),
+            at_ms: end.map_or(census.taken_at_ms, |end| end.at_ms),
+        });
+    }
+    Verdict::Pass
+}
+
+/// What is known of an end that nobody's doing explains.
+pub(crate) fn known_of(cause: Option<&replank_common::census::EndCause>) -> String {
+    use replank_common::census::EndCause;
+    match cause {
+        Some(EndCause::Unattributed { known }) => known.clone(),
+        Some(EndCause::GuestShutdown | EndCause::AskedOfLibvirt { .. } | EndCause::Migrated) | None => {
+            "it is no longer in the census, and nothing tells why".to_owned()
+        }
+    }
+}
+
+fn libvirtd_is(host: &HostName, version: &Version, seen: &LibvirtdSeen) -> Verdict {
+    if seen.active_state != "active" {
+        return Verdict::Wait(WaitReason::LibvirtdNotActive {
+            host: host.clone(),
+            state: seen.active_state.clone(),
+        });
+    }
+    if seen.running_version.as_ref() == Some(version) {
+        return Verdict::Pass;
+    }
+    Verdict::Wait(WaitReason::LibvirtdVersion {
+        host: host.clone(),
+        expected: version.clone(),
+        found: seen.running_version.clone(),
+    })
+}
+
+fn new_guests_get(host: &HostName, expected: &Path, found: &Path) -> Verdict {
+    if expected == found {
+        return Verdict::Pass;
+    }
+    Verdict::Wait(WaitReason::WrongEmulator {
+        host: host.clone(),
+        expected: expected.to_owned(),
+        found: found.to_owned(),
+    })
+}

@@ -1,0 +1,271 @@
+//! Questions to agents, and the gates that hang on their answers.
+//!
+//! A question has a number that its answer carries. Numbers only grow, so "asked since this gate began" is a comparison of numbers, and no
+//! host's clock has a say in it.
+
+use super::Machine;
+use super::seen::{
+    Answer, Asker, Asking, MAX_READING_AGE_MS, NOTE_AFTER_MS, NOTE_EVERY_MS, Question, READING_DEADLINE_MS,
+    RECHECK_MS,
+};
+use crate::gate::{Gate, LinkSeen, Observed, Verdict, WaitReason, Watched, asks, judge};
+use crate::run::event::{Event, When};
+use replank_common::UnixMs;
+use replank_common::ids::HostName;
+use replank_common::reading::{Reading, ReadingRequest};
+use std::collections::BTreeSet;
+
+/// What the gates of one step may look at.
+struct Sight<'a> {
+    machine: &'a Machine,
+    mark: u64,
+}
+
+impl Observed for Sight<'_> {
+    fn link(&self, host: &HostName) -> LinkSeen {
+        match self.machine.state.index.host(host) {
+            Some(host) => self.machine.seen[host].link,
+            None => LinkSeen::Down { since_ms: None },
+        }
+    }
+
+    fn reading(&self, host: &HostName, request: &ReadingRequest) -> Option<&Reading> {
+        let host = self.machine.state.index.host(host)?;
+        let question = self.machine.seen[host].questions.get(request)?;
+        let answer = question.answer.as_ref()?;
+        let counts = question.ask >= self.mark && !is_old(answer.received_ms, self.machine.now_ms);
+        counts.then_some(&answer.reading)
+    }
+
+    fn watched(&self, host: &HostName) -> Vec<Watched> {
+        let watch = self.machine.state.host(host).and_then(|host| host.watch.as_ref());
+        let tracks = watch.into_iter().flat_map(|watch| watch.present());
+        tracks
+            .map(|track| Watched {
+                uuid: track.first.uuid,
+                name: track.first.name.clone(),
+                incarnation: track.first.incarnation,
+            })
+            .collect()
+    }
+}
+
+fn is_old(received_ms: UnixMs, now_ms: UnixMs) -> bool {
+    now_ms.saturating_sub(received_ms) > MAX_READING_AGE_MS
+}
+
+impl Machine {
+    /// Whether every gate passes, on answers to questions asked since this was first tried. While not: the questions are open,
+    /// the machine wakes by itself, and the reason is recorded.
+    pub(super) fn gates_pass(&mut self, host: usize, step: usize, when: When, gates: &[Gate]) -> bool {
+        let mark = self.begin_asking(host, step, when);
+        let name = self.state.index.host_name(host).clone();
+        let mut verdict = Verdict::Pass;
+        let mut oldest_open_ms = None;
+        for gate in gates {
+            for (of, request) in asks(gate, &name) {
+                let Some(of) = self.state.index.host(&of) else { continue };
+                self.pose(Asker::Gates(host), of, &request, mark);
+                let open = self.seen[of].questions.get(&request).filter(|q| q.answer.is_none());
+                oldest_open_ms = oldest_open_ms.into_iter().chain(open.map(|q| q.asked_ms)).min();
+            }
+        }
+        for gate in gates {
+            let one = judge(gate, &name, &Sight { machine: self, mark });
+            if one == Verdict::Pass {
+                continue;
+            }
+            for (of, request) in asks(gate, &name) {
+                if let Some(of) = self.state.index.host(&of) {
+                    self.recheck(Asker::Gates(host), of, &request);
+                }
+            }
+            if verdict == Verdict::Pass {
+                verdict = one;
+            }
+        }
+        match verdict {
+            Verdict::Pass => {
+                self.stop_asking(host);
+                let id = self.state.index.step_at(step).id.clone();
+                if self.state.steps[step].wait.as_ref().is_some_and(|wait| wait.when == when) {
+                    self.record(Event::GatePassed { step: id, when });
+                }
+                true
+            }
+            Verdict::Wait(reason) => {
+                self.note_wait(host, step, when, reason, oldest_open_ms);
+                false
+            }
+            Verdict::Halt(reason) => {
+                self.lost_by_gate(host, &reason);
+                false
+            }
+        }
+    }
+
+    fn begin_asking(&mut self, host: usize, step: usize, when: When) -> u64 {
+        if let Some(asking) = &self.seen[host].asking
+            && asking.step == step
+            && asking.when == when
+        {
+            return asking.mark;
+        }
+        self.stop_asking(host);
+        let mark = self.next_ask;
+        self.seen[host].asking =
+            Some(Asking { step, when, mark, begun_ms: self.now_ms, noted_ms: None, latest: None });
+        mark
+    }
+
+    /// Closes the questions that only this host's gates had open.
+    pub(super) fn stop_asking(&mut self, host: usize) {
+        let Some(asking) = self.seen[host].asking.take() else { return };
+        let index = self.state.index.clone();
+        let step = index.step_at(asking.step);
+        let gates: &[Gate] = match asking.when {
+            When::Before => &step.before,
+            When::After => &step.after,
+            When::Undo => &[Gate::CensusHolds],
+        };
+        for (of, request) in gates.iter().flat_map(|gate| asks(gate, &step.host)) {
+            if let Some(of) = index.host(&of) {
+                self.withdraw(Asker::Gates(host), of, &request);
+            }
+        }
+    }
+
+    /// Opens a question, or keeps it open; a late or outdated one is asked anew. Wakes the asked host in time for the next look.
+    pub(super) fn pose(&mut self, asker: Asker, of: usize, request: &ReadingRequest, mark: u64) {
+        let now_ms = self.now_ms;
+        let anew = match self.seen[of].questions.get_mut(request) {
+            None => true,
+            Some(question) => {
+                question.askers.insert(asker);
+                question.ask < mark
+                    || match &question.answer {
+                        Some(answer) => is_old(answer.received_ms, now_ms),
+                        None => now_ms.saturating_sub(question.asked_ms) >= READING_DEADLINE_MS,
+                    }
+            }
+        };
+        if anew {
+            self.ask_anew(asker, of, request);
+        }
+        let Some(question) = self.seen[of].questions.get(request) else { return };
+        if question.answer.is_none() {
+            let again_ms = question.asked_ms + READING_DEADLINE_MS;
+            let note_ms = question.asked_ms + NOTE_AFTER_MS;
+            let next_ms = if note_ms > now_ms { note_ms } else { again_ms };
+            self.wake_asker(asker, of, next_ms);
+        }
+    }
+
+    fn ask_anew(&mut self, asker: Asker, of: usize, request: &ReadingRequest) {
+        let ask = self.next_ask;
+        self.next_ask += 1;
+        let asked_ms = self.now_ms;
+        let question = self.seen[of].questions.entry(request.clone()).or_insert_with(|| Question {
+            ask,
+            asked_ms,
+            answer: None,
+            askers: BTreeSet::new(),
+        });
+        (question.ask, question.asked_ms, question.answer) = (ask, asked_ms, None);
+        question.askers.insert(asker);
+        self.asked.insert(of);
+        self.touched.insert(of);
+    }
+
+    fn wake_asker(&mut self, asker: Asker, of: usize, at_ms: UnixMs) {
+        match asker {
+            Asker::Gates(host) | Asker::Count(host) => self.wake_at(host, at_ms),
+            Asker::Twice(_) => self.wake_at(of, at_ms),
+        }
+    }
+
+    /// An answer that did not pass is asked for again, [`RECHECK_MS`] after it came.
+    pub(super) fn recheck(&mut self, asker: Asker, of: usize, request: &ReadingRequest) {
+        let answered = self.seen[of].questions.get(request).and_then(|q| q.answer.as_ref());
+        let Some(received_ms) = answered.map(|answer| answer.received_ms) else { return };
+        if self.now_ms >= received_ms + RECHECK_MS {
+            self.ask_anew(asker, of, request);
+            self.wake_asker(asker, of, self.now_ms + NOTE_AFTER_MS);
+        } else {
+            self.wake_asker(asker, of, received_ms + RECHECK_MS);
+        }
+    }
+
+    pub(super) fn withdraw(&mut self, asker: Asker, of: usize, request: &ReadingRequest) {
+        let Some(question) = self.seen[of].questions.get_mut(request) else { return };
+        question.askers.remove(&asker);
+        if question.askers.is_empty() {
+            self.seen[of].questions.remove(request);
+        }
+        if self.seen[of].questions.is_empty() {
+            self.asked.remove(&of);
+        }
+        self.touched.insert(of);
+    }
+
+    /// Takes an answer in; the ones who asked look again.
+    pub(super) fn answer(&mut self, of: usize, ask: u64, reading: Reading) {
+        let received_ms = self.now_ms;
+        let Some(question) = self.seen[of].questions.get_mut(&reading.request) else { return };
+        if question.ask != ask || question.answer.is_some() {
+            return;
+        }
+        question.answer = Some(Answer { reading, received_ms });
+        self.touched.insert(of);
+        self.wake_askers(of);
+    }
+
+    /// Everybody who has a question open at the host looks again.
+    pub(super) fn wake_askers(&mut self, of: usize) {
+        for question in self.seen[of].questions.values() {
+            for asker in &question.askers {
+                match asker {
+                    Asker::Gates(host) | Asker::Count(host) => {
+                        self.dirty.insert(*host);
+                    }
+                    Asker::Twice(_) => {}
+                }
+            }
+        }
+    }
+
+    /// The newest reason is kept for the view; a record is written when the cause changes, and not too often.
+    fn note_wait(
+        &mut self,
+        host: usize,
+        step: usize,
+        when: When,
+        reason: WaitReason,
+        oldest_open_ms: Option<UnixMs>,
+    ) {
+        let now_ms = self.now_ms;
+        let recorded = self.state.steps[step].wait.as_ref().filter(|wait| wait.when == when);
+        let same = recorded.is_some_and(|wait| wait.reason.same_cause(&reason));
+        let Some(asking) = &mut self.seen[host].asking else { return };
+        let unanswered = matches!(reason, WaitReason::NoReadingYet { .. });
+        if unanswered && now_ms.saturating_sub(asking.begun_ms) < NOTE_AFTER_MS {
+            return;
+        }
+        // Being asked again, the older reason still says more; unless the answer stays away.
+        let waited_ms = oldest_open_ms.map_or(0, |asked_ms| now_ms.saturating_sub(asked_ms));
+        if unanswered
+            && waited_ms < NOTE_AFTER_MS
+            && asking.latest.as_ref().is_some_and(|latest| !latest.same_cause(&reason))
+        {
+            return;
+        }
+        asking.latest = Some(reason.clone());
+        let too_soon = asking.noted_ms.is_some_and(|noted| now_ms.saturating_sub(noted) < NOTE_EVERY_MS);
+        if same || too_soon {
+            return;
+        }
+        asking.noted_ms = Some(now_ms);
+        let id = self.state.index.step_at(step).id.clone();
+        self.record(Event::GateWaits { step: id, when, reason });
+    }
+}

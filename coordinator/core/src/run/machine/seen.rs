@@ -1,0 +1,157 @@
+//! What this coordinator process has seen and no journal keeps: links, the newest censuses, open questions. Lost on a restart, and then asked
+//! for again.
+
+use crate::gate::LinkSeen;
+use crate::run::event::When;
+use replank_common::UnixMs;
+use replank_common::census::{Census, GuestState, Incarnation};
+use replank_common::ids::{ActionId, GuestUuid};
+use replank_common::reading::{Reading, ReadingRequest};
+use std::collections::{BTreeMap, BTreeSet};
+
+use crate::gate::WaitReason;
+
+/// An answer older than this does not count: the gates of one step must pass within one such span. Milliseconds.
+pub const MAX_READING_AGE_MS: u64 = 30_000;
+/// A question without an answer is asked again after this long. Milliseconds.
+pub const READING_DEADLINE_MS: u64 = 15_000;
+/// What did not pass is measured again after this long. Milliseconds.
+pub const RECHECK_MS: u64 = 2_000;
+/// A missing answer is worth a record only after this long. Milliseconds.
+pub const NOTE_AFTER_MS: u64 = 5_000;
+/// Causes that take turns are recorded at most this often for one step. Milliseconds.
+pub const NOTE_EVERY_MS: u64 = 30_000;
+
+/// Who waits for an answer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Asker {
+    /// The gates of this host's step.
+    Gates(usize),
+    /// The baseline or the last count of this host.
+    Count(usize),
+    /// The suspicion that this guest runs twice.
+    Twice(GuestUuid),
+}
+
+/// One measurement wanted of one host.
+#[derive(Debug, Clone)]
+pub(super) struct Question {
+    pub(super) ask: u64,
+    pub(super) asked_ms: UnixMs,
+    pub(super) answer: Option<Answer>,
+    pub(super) askers: BTreeSet<Asker>,
+}
+
+#[derive(Debug, Clone)]
+pub(super) struct Answer {
+    pub(super) reading: Reading,
+    pub(super) received_ms: UnixMs,
+}
+
+/// The gates of a step being asked.
+#[derive(Debug, Clone)]
+pub(super) struct Asking {
+    pub(super) step: usize,
+    pub(super) when: When,
+    /// Answers to earlier questions than this do not count.
+    pub(super) mark: u64,
+    pub(super) begun_ms: UnixMs,
+    /// When a record of a wait was last written.
+    pub(super) noted_ms: Option<UnixMs>,
+    /// The newest reason, with its detail.
+    pub(super) latest: Option<WaitReason>,
+}
+
+/// A guest in the newest census of a host.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct SeenGuest {
+    pub(super) name: String,
+    pub(super) incarnation: Incarnation,
+    /// Paused by a migration: the other end may run it.
+    pub(super) migrating: bool,
+}
+
+#[derive(Debug, Clone)]
+pub(super) struct CensusSeen {
+    pub(super) sequence: u64,
+    pub(super) received_ms: UnixMs,
+    pub(super) disagreements: Vec<String>,
+    pub(super) guests: BTreeMap<GuestUuid, SeenGuest>,
+}
+
+impl CensusSeen {
+    pub(super) fn of(census: &Census, received_ms: UnixMs) -> Self {
+        let seen = |guest: &replank_common::census::Guest| SeenGuest {
+            name: guest.name.clone(),
+            incarnation: guest.incarnation,
+            migrating: is_migrating(&guest.state),
+        };
+        Self {
+            sequence: census.sequence,
+            received_ms,
+            disagreements: census.disagreements.iter().map(ToString::to_string).collect(),
+            guests: census.guests.iter().map(|(uuid, guest)| (*uuid, seen(guest))).collect(),
+        }
+    }
+}
+
+/// libvirt keeps a guest paused with a reason such as `migration` on the end that does not run it.
+fn is_migrating(state: &GuestState) -> bool {
+    match state {
+        GuestState::Paused(reason) => reason.starts_with("migrat"),
+        GuestState::Running | GuestState::Other(_) | GuestState::Unknown => false,
+    }
+}
+
+/// How far the agent says that its action is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct ProgressSeen {
+    pub(super) permille: Option<u32>,
+    pub(super) text: String,
+}
+
+#[derive(Debug, Clone)]
+pub(super) struct HostSeen {
+    pub(super) link: LinkSeen,
+    pub(super) link_since_ms: UnixMs,
+    pub(super) agent_start_ms: Option<UnixMs>,
+    pub(super) observe_only: bool,
+    pub(super) census: Option<CensusSeen>,
+    pub(super) questions: BTreeMap<ReadingRequest, Question>,
+    pub(super) asking: Option<Asking>,
+    /// Answers to earlier questions do not count for the last count.
+    pub(super) count_mark: Option<u64>,
+    /// Since when this process has known the command in flight.
+    pub(super) flight_since: Option<(ActionId, UnixMs)>,
+    pub(super) accepted: bool,
+    pub(super) progress: Option<ProgressSeen>,
+    pub(super) wake_ms: Option<UnixMs>,
+}
+
+impl HostSeen {
+    pub(super) fn new() -> Self {
+        Self {
+            link: LinkSeen::Down { since_ms: None },
+            link_since_ms: 0,
+            agent_start_ms: None,
+            observe_only: false,
+            census: None,
+            questions: BTreeMap::new(),
+            asking: None,
+            count_mark: None,
+            flight_since: None,
+            accepted: false,
+            progress: None,
+            wake_ms: None,
+        }
+    }
+
+    pub(super) fn is_up(&self) -> bool {
+        self.link == LinkSeen::Up
+    }
+
+    /// Whether it can be told that the host's guests are well: linked, and the newest census agrees.
+    pub(super) fn is_blind(&self) -> bool {
+        !self.is_up() || self.census.as_ref().is_none_or(|census| !census.disagreements.is_empty())
+    }
+}
