@@ -84,6 +84,16 @@ impl Index {
         for hold in &plan.holds {
             hold_needs.push(resolve(hold.id.as_str(), &hold.needs)?);
         }
+        let mut points: BTreeMap<&StepId, Vec<usize>> = BTreeMap::new();
+        for point in &plan.points_of_no_return {
+            known("step", "a point of no return", &point.step, &steps)?;
+            points.entry(&point.step).or_default().push(known(
+                "hold",
+                point.step.as_str(),
+                &point.hold,
+                &holds,
+            )?);
+        }
         let mut host_steps = vec![Vec::new(); plan.hosts.len()];
         let (mut host_of, mut step_needs, mut given) = (Vec::new(), Vec::new(), Vec::new());
         for (ix, step) in plan.steps.iter().enumerate() {
@@ -99,8 +109,8 @@ impl Index {
             given.push(gives_back(ix, step, &plan.steps, &steps)?);
             let mut needs = resolve(step.id.as_str(), &step.needs)?;
             // P8 does not hang on the planner having repeated the hold among the step's needs.
-            for point in plan.points_of_no_return.iter().filter(|point| point.step == step.id) {
-                let hold = NeedIx::Hold(known("hold", step.id.as_str(), &point.hold, &holds)?);
+            for hold in points.get(&step.id).into_iter().flatten() {
+                let hold = NeedIx::Hold(*hold);
                 if !needs.contains(&hold) {
                     needs.push(hold);
                 }
@@ -237,11 +247,12 @@ impl Index {
     }
 }
 
-/// Whether a stage changes what guests run on, so that no host enters it while something is held or cannot be told.
+/// Whether a stage changes the host beyond replank's own directory, so that no host enters it while something is held or
+/// cannot be told. The planner's pace and holds begin at the same stage.
 pub(crate) fn is_change(stage: Stage) -> bool {
     match stage {
-        Stage::Prepare | Stage::Keep => false,
-        Stage::Install | Stage::Switch | Stage::Verify | Stage::GiveBack => true,
+        Stage::Prepare => false,
+        Stage::Keep | Stage::Install | Stage::Switch | Stage::Verify | Stage::GiveBack => true,
     }
 }
 
