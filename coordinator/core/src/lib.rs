@@ -6,6 +6,7 @@
 
 pub mod catalog;
 pub mod codes;
+mod digest;
 pub mod fleet_file;
 pub mod gate;
 pub mod inventory;

@@ -1,7 +1,29 @@
 //! The plan: an immutable, content-addressed graph of steps, computed from a fleet file, an inventory and the catalog.
 //!
-//! Owns what a plan is (`model`). Never reads a clock or draws a random number: the same input gives the same bytes.
+//! Owns what a plan is (`model`), how it is written and proved unchanged (`file`), what stands in its way (`preflight`), how
+//! it is made (`make`, `host`, `order`) and how it reads (`show`). Never reads a clock or draws a random number: the same
+//! input gives the same bytes.
 
+mod estimate;
+mod file;
+mod finding;
+mod host;
+mod make;
 mod model;
+mod order;
+mod preflight;
+mod remote;
+mod report;
+mod show;
+mod state;
+mod target;
+mod text;
 
+pub use estimate::{Estimate, estimate};
+pub use file::PlanFileError;
+pub use make::{Input, plan};
 pub use model::*;
+pub use preflight::preflight;
+pub use report::{PlanReport, Refused, show_findings};
+pub use show::show;
+pub use text::show_duration;
