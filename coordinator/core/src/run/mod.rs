@@ -42,7 +42,10 @@
 pub mod event;
 mod index;
 mod machine;
+pub mod report;
 mod state;
+mod text;
+pub mod view;
 
 pub use event::{End, Event, JOURNAL_FORMAT, Life, Purpose, Record, WayBackClosed, When};
 pub use index::{Index, MAX_HOSTS, MAX_STEPS, UnsoundPlan};
@@ -50,7 +53,9 @@ pub use machine::{
     Block, Command, Decided, Hello, Input, MAX_READING_AGE_MS, Machine, Operate, OperatorRefusal, Order,
     READING_DEADLINE_MS, RECHECK_MS, ReadingWant, Wants,
 };
+pub use report::{ExtraColumn, Report};
 pub use state::{
     Course, Fate, Flight, GateWait, Halt, HaltNote, Held, HoldState, HostState, IllegalEvent, OpenLoss,
     State, StepPhase, StepState, Track, Watch,
 };
+pub use view::{Phase, RunView};

@@ -62,7 +62,7 @@ impl fmt::Display for Block {
 
 impl Machine {
     /// Why nothing at all may be commanded on `host` now, apart from what its next step needs.
-    pub(super) fn block_of_host(&self, host: usize) -> Option<Block> {
+    pub(in crate::run) fn block_of_host(&self, host: usize) -> Option<Block> {
         if self.state.stopped() || self.state.paused.is_some() || self.state.finished().is_some() {
             return Some(Block::Stopped);
         }
@@ -88,7 +88,7 @@ impl Machine {
     }
 
     /// Why `step`, the next of its host, is not at its gates yet; `None`: it is.
-    pub(super) fn block_of_step(&self, step: usize) -> Option<Block> {
+    pub(in crate::run) fn block_of_step(&self, step: usize) -> Option<Block> {
         if self.state.course != Course::Forward {
             return Some(Block::Stopped);
         }
@@ -116,7 +116,7 @@ impl Machine {
     }
 
     /// Why no further host starts to be changed.
-    pub(super) fn block_of_start(&self) -> Option<Block> {
+    pub(in crate::run) fn block_of_start(&self) -> Option<Block> {
         let index = &self.state.index;
         if let Some(step) = self.state.held.first() {
             return Some(Block::Held { step: index.step_at(*step).id.clone() });
@@ -138,7 +138,7 @@ impl Machine {
     }
 
     /// Why the host's next step back is not at its gates.
-    pub(super) fn block_of_back(&self, host: usize, step: usize) -> Option<Block> {
+    pub(in crate::run) fn block_of_back(&self, host: usize, step: usize) -> Option<Block> {
         if let Some(block) = self.block_of_host(host) {
             return Some(block);
         }

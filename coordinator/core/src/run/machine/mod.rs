@@ -101,8 +101,8 @@ pub struct Decided {
 /// monotonic one.
 #[derive(Debug)]
 pub struct Machine {
-    state: State,
-    seen: Vec<HostSeen>,
+    pub(super) state: State,
+    pub(super) seen: Vec<HostSeen>,
     /// This process leads the run, and no agent has obeyed a later coordinator.
     leads: bool,
     deposed_by: Option<Epoch>,

@@ -24,7 +24,7 @@ pub const NOTE_EVERY_MS: u64 = 30_000;
 
 /// Who waits for an answer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) enum Asker {
+pub(in crate::run) enum Asker {
     /// The gates of this host's step.
     Gates(usize),
     /// The baseline or the last count of this host.
@@ -35,52 +35,52 @@ pub(super) enum Asker {
 
 /// One measurement wanted of one host.
 #[derive(Debug, Clone)]
-pub(super) struct Question {
-    pub(super) ask: u64,
-    pub(super) asked_ms: UnixMs,
-    pub(super) answer: Option<Answer>,
-    pub(super) askers: BTreeSet<Asker>,
+pub(in crate::run) struct Question {
+    pub(in crate::run) ask: u64,
+    pub(in crate::run) asked_ms: UnixMs,
+    pub(in crate::run) answer: Option<Answer>,
+    pub(in crate::run) askers: BTreeSet<Asker>,
 }
 
 #[derive(Debug, Clone)]
-pub(super) struct Answer {
-    pub(super) reading: Reading,
-    pub(super) received_ms: UnixMs,
+pub(in crate::run) struct Answer {
+    pub(in crate::run) reading: Reading,
+    pub(in crate::run) received_ms: UnixMs,
 }
 
 /// The gates of a step being asked.
 #[derive(Debug, Clone)]
-pub(super) struct Asking {
-    pub(super) step: usize,
-    pub(super) when: When,
+pub(in crate::run) struct Asking {
+    pub(in crate::run) step: usize,
+    pub(in crate::run) when: When,
     /// Answers to earlier questions than this do not count.
-    pub(super) mark: u64,
-    pub(super) begun_ms: UnixMs,
+    pub(in crate::run) mark: u64,
+    pub(in crate::run) begun_ms: UnixMs,
     /// When a record of a wait was last written.
-    pub(super) noted_ms: Option<UnixMs>,
+    pub(in crate::run) noted_ms: Option<UnixMs>,
     /// The newest reason, with its detail.
-    pub(super) latest: Option<WaitReason>,
+    pub(in crate::run) latest: Option<WaitReason>,
 }
 
 /// A guest in the newest census of a host.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct SeenGuest {
-    pub(super) name: String,
-    pub(super) incarnation: Incarnation,
+pub(in crate::run) struct SeenGuest {
+    pub(in crate::run) name: String,
+    pub(in crate::run) incarnation: Incarnation,
     /// Paused by a migration: the other end may run it.
-    pub(super) migrating: bool,
+    pub(in crate::run) migrating: bool,
 }
 
 #[derive(Debug, Clone)]
-pub(super) struct CensusSeen {
-    pub(super) sequence: u64,
-    pub(super) received_ms: UnixMs,
-    pub(super) disagreements: Vec<String>,
-    pub(super) guests: BTreeMap<GuestUuid, SeenGuest>,
+pub(in crate::run) struct CensusSeen {
+    pub(in crate::run) sequence: u64,
+    pub(in crate::run) received_ms: UnixMs,
+    pub(in crate::run) disagreements: Vec<String>,
+    pub(in crate::run) guests: BTreeMap<GuestUuid, SeenGuest>,
 }
 
 impl CensusSeen {
-    pub(super) fn of(census: &Census, received_ms: UnixMs) -> Self {
+    pub(in crate::run) fn of(census: &Census, received_ms: UnixMs) -> Self {
         let seen = |guest: &replank_common::census::Guest| SeenGuest {
             name: guest.name.clone(),
             incarnation: guest.incarnation,
@@ -105,31 +105,31 @@ fn is_migrating(state: &GuestState) -> bool {
 
 /// How far the agent says that its action is.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct ProgressSeen {
-    pub(super) permille: Option<u32>,
-    pub(super) text: String,
+pub(in crate::run) struct ProgressSeen {
+    pub(in crate::run) permille: Option<u32>,
+    pub(in crate::run) text: String,
 }
 
 #[derive(Debug, Clone)]
-pub(super) struct HostSeen {
-    pub(super) link: LinkSeen,
-    pub(super) link_since_ms: UnixMs,
-    pub(super) agent_start_ms: Option<UnixMs>,
-    pub(super) observe_only: bool,
-    pub(super) census: Option<CensusSeen>,
-    pub(super) questions: BTreeMap<ReadingRequest, Question>,
-    pub(super) asking: Option<Asking>,
+pub(in crate::run) struct HostSeen {
+    pub(in crate::run) link: LinkSeen,
+    pub(in crate::run) link_since_ms: UnixMs,
+    pub(in crate::run) agent_start_ms: Option<UnixMs>,
+    pub(in crate::run) observe_only: bool,
+    pub(in crate::run) census: Option<CensusSeen>,
+    pub(in crate::run) questions: BTreeMap<ReadingRequest, Question>,
+    pub(in crate::run) asking: Option<Asking>,
     /// Answers to earlier questions do not count for the last count.
-    pub(super) count_mark: Option<u64>,
+    pub(in crate::run) count_mark: Option<u64>,
     /// Since when this process has known the command in flight.
-    pub(super) flight_since: Option<(ActionId, UnixMs)>,
-    pub(super) accepted: bool,
-    pub(super) progress: Option<ProgressSeen>,
-    pub(super) wake_ms: Option<UnixMs>,
+    pub(in crate::run) flight_since: Option<(ActionId, UnixMs)>,
+    pub(in crate::run) accepted: bool,
+    pub(in crate::run) progress: Option<ProgressSeen>,
+    pub(in crate::run) wake_ms: Option<UnixMs>,
 }
 
 impl HostSeen {
-    pub(super) fn new() -> Self {
+    pub(in crate::run) fn new() -> Self {
         Self {
             link: LinkSeen::Down { since_ms: None },
             link_since_ms: 0,
@@ -146,12 +146,12 @@ impl HostSeen {
         }
     }
 
-    pub(super) fn is_up(&self) -> bool {
+    pub(in crate::run) fn is_up(&self) -> bool {
         self.link == LinkSeen::Up
     }
 
     /// Whether it can be told that the host's guests are well: linked, and the newest census agrees.
-    pub(super) fn is_blind(&self) -> bool {
+    pub(in crate::run) fn is_blind(&self) -> bool {
         !self.is_up() || self.census.as_ref().is_none_or(|census| !census.disagreements.is_empty())
     }
 }

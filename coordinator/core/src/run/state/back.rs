@@ -20,13 +20,16 @@ impl State {
 
     /// The next step of the host to take back down to `to`, the last one first.
     pub(crate) fn undo_next(&self, host: usize, to: Option<Stage>) -> Option<usize> {
-        self.index.steps_back(host).find(|step| {
-            let takes = match self.undo_of(*step) {
-                Undo::Record | Undo::Borrowed => true,
-                Undo::Guard | Undo::Nothing | Undo::NoWayBack { .. } => false,
-            };
-            takes && self.goes(*step, to) && !self.steps[*step].leftovers.is_empty()
-        })
+        self.index.steps_back(host).find(|step| self.step_goes_back(*step, to))
+    }
+
+    /// Whether a rollback to `to` has this step to take back.
+    pub(crate) fn step_goes_back(&self, step: usize, to: Option<Stage>) -> bool {
+        let takes = match self.undo_of(step) {
+            Undo::Record | Undo::Borrowed => true,
+            Undo::Guard | Undo::Nothing | Undo::NoWayBack { .. } => false,
+        };
+        takes && self.goes(step, to) && !self.steps[step].leftovers.is_empty()
     }
 
     /// The next guard of the host to ask: every guard that was set, whatever its stage, where something is to be taken back.

@@ -1,0 +1,278 @@
+//! What a run waits for, in sentences that name the thing, since when, and what to do about it.
+
+use super::WaitView;
+use crate::codes;
+use crate::gate::HaltReason;
+use crate::run::event::When;
+use crate::run::machine::{Block, Machine};
+use crate::run::state::{Course, StepPhase};
+use replank_common::UnixMs;
+use replank_common::ids::StepId;
+use std::collections::BTreeSet;
+
+impl Machine {
+    pub(super) fn waits(&self, now_ms: UnixMs) -> Vec<WaitView> {
+        let mut waits = Vec::new();
+        if self.state.finished().is_some() {
+            return waits;
+        }
+        self.halt_waits(&mut waits);
+        self.leader_waits(&mut waits);
+        self.pause_waits(&mut waits);
+        self.held_waits(&mut waits);
+        self.hold_waits(&mut waits);
+        self.gate_waits(now_ms, &mut waits);
+        self.flight_waits(now_ms, &mut waits);
+        self.block_waits(&mut waits);
+        waits
+    }
+
+    fn run_name(&self) -> String {
+        self.state.run.as_ref().map(ToString::to_string).unwrap_or_default()
+    }
+
+    fn halt_waits(&self, waits: &mut Vec<WaitView>) {
+        let run = self.run_name();
+        for loss in &self.state.open {
+            let (code, host) = match &loss.reason {
+                HaltReason::GuestLost { host, .. } => (codes::RUN_GUEST_LOST, Some(host.clone())),
+                HaltReason::GuestTwice { hosts, .. } => (codes::RUN_GUEST_TWICE, hosts.first().cloned()),
+                HaltReason::HostRebooted { host } => (codes::RUN_HOST_REBOOTED, Some(host.clone())),
+            };
+            waits.push(WaitView {
+                code: code.to_owned(),
+                host,
+                step: loss.during.first().cloned(),
+                text: format!("halted: {}; {}", loss.reason, self.during_text(&loss.during)),
+                since_ms: self.state.halt.as_ref().map(|halt| halt.since_ms),
+                overdue: false,
+                remedy: format!(
+                    "find out what ended it; then `replank resume {run}` acknowledging the guest, `replank abort {run}` or `replank rollback {run}`"
+                ),
+            });
+        }
+    }
+
+    fn during_text(&self, during: &[StepId]) -> String {
+        if during.is_empty() {
+            return "no step was in flight".to_owned();
+        }
+        let titled = |step: &StepId| {
+            let plan = self.state.index.step(step).map(|ix| self.state.index.step_at(ix));
+            plan.map_or_else(|| step.to_string(), |plan| format!("{step} on {} ({})", plan.host, plan.title))
+        };
+        let steps: Vec<String> = during.iter().map(titled).collect();
+        format!("in flight: {}", steps.join(", "))
+    }
+
+    fn leader_waits(&self, waits: &mut Vec<WaitView>) {
+        if let Some(epoch) = self.deposed_by() {
+            waits.push(WaitView {
+                code: codes::RUN_DEPOSED.to_owned(),
+                host: None,
+                step: None,
+                text: format!(
+                    "an agent has obeyed a coordinator of epoch {epoch}; this one, of epoch {}, commands nobody",
+                    self.state.epoch
+                ),
+                since_ms: None,
+                overdue: false,
+                remedy: "stop one of the two coordinators, and restart the one that is to lead".to_owned(),
+            });
+        }
+    }
+
+    fn pause_waits(&self, waits: &mut Vec<WaitView>) {
+        if let Some(paused) = &self.state.paused {
+            waits.push(WaitView {
+                code: codes::RUN_PAUSED_ALREADY.to_owned(),
+                host: None,
+                step: None,
+                text: format!("paused by {}: no step starts", paused.by),
+                since_ms: Some(paused.since_ms),
+                overdue: false,
+                remedy: format!("`replank resume {}`", self.run_name()),
+            });
+        }
+    }
+
+    fn held_waits(&self, waits: &mut Vec<WaitView>) {
+        let run = self.run_name();
+        let forward = self.state.course == Course::Forward;
+        for (ix, state) in self.state.steps.iter().enumerate() {
+            let counts = match state.phase {
+                StepPhase::Held => forward,
+                StepPhase::UndoHeld => true,
+                StepPhase::Pending
+                | StepPhase::Acting
+                | StepPhase::Verifying
+                | StepPhase::Done
+                | StepPhase::Undoing
+                | StepPhase::Undone => false,
+            };
+            let Some(held) = state.held.as_ref().filter(|_| counts) else { continue };
+            let plan = self.state.index.step_at(ix);
+            let doing =
+                if state.phase == StepPhase::Held { "was not carried out" } else { "was not taken back" };
+            let left = if held.unchanged { "nothing was changed" } else { "it is half done" };
+            waits.push(WaitView {
+                code: codes::RUN_STEP_HELD.to_owned(),
+                host: Some(plan.host.clone()),
+                step: Some(plan.id.clone()),
+                text: format!("{} {doing}: {}: {}; {left}", plan.id, held.code, held.reason),
+                since_ms: Some(held.since_ms),
+                overdue: false,
+                remedy: format!("{}; then `replank retry {run} {}`", held.remedy, plan.id),
+            });
+        }
+    }
+
+    fn hold_waits(&self, waits: &mut Vec<WaitView>) {
+        if self.state.course != Course::Forward {
+            return;
+        }
+        for (hold, state) in self.state.index.plan.holds.iter().zip(&self.state.holds) {
+            if state.reached_ms.is_some() && state.approved.is_none() {
+                waits.push(WaitView {
+                    code: codes::HOLD_NOT_REACHED.to_owned(),
+                    host: None,
+                    step: None,
+                    text: format!("hold {} waits for approval: {}", hold.id, hold.title),
+                    since_ms: state.reached_ms,
+                    overdue: false,
+                    remedy: format!("{}; then `replank approve {} {}`", hold.why, self.run_name(), hold.id),
+                });
+            }
+        }
+    }
+
+    /// Steps at their gates: the newest reason, since the first one.
+    fn gate_waits(&self, now_ms: UnixMs, waits: &mut Vec<WaitView>) {
+        for seen in &self.seen {
+            let Some(asking) = &seen.asking else { continue };
+            let plan = self.state.index.step_at(asking.step);
+            let recorded =
+                self.state.steps[asking.step].wait.as_ref().filter(|wait| wait.when == asking.when);
+            let Some(reason) = asking.latest.as_ref().or(recorded.map(|wait| &wait.reason)) else { continue };
+            let since_ms = recorded.map_or(asking.begun_ms, |wait| wait.since_ms);
+            let doing = match asking.when {
+                When::Before => "does not begin",
+                When::After => "is not finished",
+                When::Undo => "is not taken back",
+            };
+            let overdue = now_ms.saturating_sub(since_ms) > plan.deadline_ms;
+            waits.push(WaitView {
+                code: codes::RUN_GATE_WAITS.to_owned(),
+                host: Some(plan.host.clone()),
+                step: Some(plan.id.clone()),
+                text: format!("{} {doing}: {reason}", plan.id),
+                since_ms: Some(since_ms),
+                overdue,
+                remedy: "it goes on by itself once the reason is gone; nothing forces a gate".to_owned(),
+            });
+        }
+    }
+
+    /// Commands whose outcome cannot be learned now.
+    fn flight_waits(&self, now_ms: UnixMs, waits: &mut Vec<WaitView>) {
+        for host in &self.state.flying {
+            let Some(flight) = &self.state.hosts[*host].flight else { continue };
+            let plan = self.state.index.step_at(flight.step);
+            let late = now_ms.saturating_sub(flight.sent_ms) > plan.deadline_ms;
+            let seen = &self.seen[*host];
+            let (code, text, since_ms) = if !seen.is_up() {
+                let what = "its outcome is not known while the agent cannot be heard";
+                let since_ms = match seen.link {
+                    crate::gate::LinkSeen::Down { since_ms } => since_ms,
+                    crate::gate::LinkSeen::Up => None,
+                };
+                (codes::RUN_CANNOT_TELL, what, since_ms)
+            } else if late {
+                let what = "the agent has not answered within the step's deadline; it is asked again";
+                (codes::RUN_NO_ANSWER, what, Some(flight.sent_ms))
+            } else {
+                continue;
+            };
+            waits.push(WaitView {
+                code: code.to_owned(),
+                host: Some(plan.host.clone()),
+                step: Some(plan.id.clone()),
+                text: format!("{} ({}): {text}", plan.id, flight.action),
+                since_ms,
+                overdue: late,
+                remedy: format!("look at replank-agent on {}", plan.host),
+            });
+        }
+    }
+
+    /// What keeps steps from their gates, each cause once; what follows from another wait is not repeated.
+    fn block_waits(&self, waits: &mut Vec<WaitView>) {
+        let mut told = BTreeSet::new();
+        for host in 0..self.state.hosts.len() {
+            let Some(step) = self.step_of(host) else {
+                if self.state.uncounted.contains(&host) && self.is_closing() {
+                    self.count_wait(host, waits);
+                }
+                continue;
+            };
+            let block = match (&self.state.course, self.state.steps[step].phase) {
+                (Course::Forward, StepPhase::Pending) => self.block_of_step(step),
+                (Course::Forward, _) | (Course::Finished { .. }, _) => None,
+                (Course::Guarding { .. } | Course::RollingBack { .. } | Course::Closing { .. }, _) => {
+                    self.block_of_back(host, step)
+                }
+            };
+            let since_ms = match &block {
+                Some(Block::CannotSee { .. } | Block::Twice { .. }) => None,
+                Some(Block::Baseline { .. }) => Some(self.state.created_ms),
+                Some(
+                    Block::Stopped
+                    | Block::Step { .. }
+                    | Block::Hold { .. }
+                    | Block::Held { .. }
+                    | Block::LaterHosts,
+                )
+                | None => continue,
+            };
+            let Some(block) = block else { continue };
+            if self.state.hosts[host].flight.is_some() || !told.insert(block.clone()) {
+                continue;
+            }
+            waits.push(WaitView {
+                code: codes::RUN_CANNOT_TELL.to_owned(),
+                host: Some(self.state.index.host_name(host).clone()),
+                step: Some(self.state.index.step_at(step).id.clone()),
+                text: block.to_string(),
+                since_ms,
+                overdue: false,
+                remedy: "see that every agent is linked and its census agrees: `replank host list`"
+                    .to_owned(),
+            });
+        }
+    }
+
+    fn is_closing(&self) -> bool {
+        matches!(self.state.course, Course::Closing { .. }) && !self.state.stopped()
+    }
+
+    fn count_wait(&self, host: usize, waits: &mut Vec<WaitView>) {
+        let name = self.state.index.host_name(host);
+        let seen = &self.seen[host];
+        let why = match (&seen.census, seen.is_up()) {
+            (_, false) => "the agent cannot be heard".to_owned(),
+            (Some(census), true) if !census.disagreements.is_empty() => {
+                format!("the census does not agree: {}", census.disagreements.join("; "))
+            }
+            (_, true) => "asked, no answer yet".to_owned(),
+        };
+        waits.push(WaitView {
+            code: codes::RUN_CANNOT_TELL.to_owned(),
+            host: Some(name.clone()),
+            step: None,
+            text: format!("{name}: its guests are not counted for the last time: {why}"),
+            since_ms: None,
+            overdue: false,
+            remedy: format!("see that the agent of {name} is linked and its census agrees"),
+        });
+    }
+}
