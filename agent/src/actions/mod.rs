@@ -3,6 +3,20 @@
 //! Owns what an action does to the host. Never decides whether it may: policy, guard, epoch and ledger come before, in
 //! `perform`.
 
+mod answer;
+mod file_edit;
+mod file_write;
+mod given_back;
+mod repository_pin;
+#[cfg(test)]
+mod sweep;
+#[cfg(test)]
+mod testing;
+mod unit_drop_in;
+mod unit_enable;
+mod unit_links;
+mod unit_mask;
+
 use replank_common::finding::Finding;
 use replank_common::outcome::{Change, Refusal};
 use replank_common::undo::UndoRecord;

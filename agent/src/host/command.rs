@@ -107,7 +107,8 @@ impl Output {
 
     /// Standard error in one line for a message: its last 400 characters, or those of standard output when it is empty.
     pub fn complaint(&self) -> String {
-        let source = if self.stderr.iter().any(|b| !b.is_ascii_whitespace()) { &self.stderr } else { &self.stdout };
+        let source =
+            if self.stderr.iter().any(|b| !b.is_ascii_whitespace()) { &self.stderr } else { &self.stdout };
         one_line(&String::from_utf8_lossy(source))
     }
 }
@@ -309,7 +310,8 @@ mod tests {
 
     #[test]
     fn output_and_exit_code_come_back_and_the_environment_is_clean() {
-        let output = RealPrograms.run(&sh("echo out; echo err >&2; env | sort; exit 3").env("EXTRA", "1")).unwrap();
+        let output =
+            RealPrograms.run(&sh("echo out; echo err >&2; env | sort; exit 3").env("EXTRA", "1")).unwrap();
         assert_eq!((output.code, output.signal), (Some(3), None));
         assert!(output.text().starts_with("out\n"));
         assert!(output.text().contains("EXTRA=1\n") && output.text().contains("LC_ALL=C\n"));

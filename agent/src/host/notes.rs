@@ -19,7 +19,8 @@ fn path(host: &Host, kind: &str, key: &str) -> PathBuf {
 /// The agent's directory cannot be written.
 pub fn write(host: &Host, kind: &str, key: &str, note: &impl Serialize) -> Result<(), FileError> {
     let path = path(host, kind, key);
-    let bytes = serde_json::to_vec_pretty(note).map_err(|e| FileError::new("write", &path, io::Error::other(e)))?;
+    let bytes =
+        serde_json::to_vec_pretty(note).map_err(|e| FileError::new("write", &path, io::Error::other(e)))?;
     make_directories(&path, &host.boundary)?;
     replace(&path, &bytes, &Attributes::plain(0o600), &host.boundary)
 }

@@ -138,6 +138,11 @@ pub fn remove(path: &Path, boundary: &Boundary) -> Result<(), FileError> {
     }
 }
 
+/// Removes what a crash left of a write to `path` that did not get to its end.
+pub(super) fn remove_leftover(path: &Path) -> Result<(), FileError> {
+    remove_if_there(&temporary(path))
+}
+
 fn remove_if_there(path: &Path) -> Result<(), FileError> {
     match rfs::unlinkat(CWD, path, AtFlags::empty()) {
         Ok(()) | Err(Errno::NOENT | Errno::NOTDIR) => Ok(()),

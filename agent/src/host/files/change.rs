@@ -1,6 +1,6 @@
 //! One path before and after: which of the two it is now, and giving it back.
 
-use super::atomic::{Attributes, missing_directories, remove, replace, replace_link};
+use super::atomic::{Attributes, missing_directories, remove, remove_leftover, replace, replace_link};
 use super::keep::{blob, look};
 use super::{FileError, digest_of_bytes};
 use crate::host::Host;
@@ -102,6 +102,7 @@ pub fn give_back(host: &Host, changes: &[FileChange]) -> Result<Restored, FileEr
             put_before(host, change)?;
             restored.paths.push(change.path.clone());
         }
+        remove_leftover(&host.at(&change.path))?;
         for directory in change.made_directories.iter().rev() {
             // Not empty, or gone already: both are fine.
             if std::fs::remove_dir(host.at(directory)).is_ok() {
@@ -121,7 +122,8 @@ fn put_before(host: &Host, change: &FileChange) -> Result<(), FileError> {
             let kept = blob(host, sha256);
             let bytes = std::fs::read(&kept).map_err(|e| FileError::new("read the kept bytes", &kept, e))?;
             if digest_of_bytes(&bytes) != *sha256 {
-                let damaged = std::io::Error::other("they are not what was kept: the agent's directory is damaged");
+                let damaged =
+                    std::io::Error::other("they are not what was kept: the agent's directory is damaged");
                 return Err(FileError::new("use the kept bytes", &kept, damaged));
             }
             // What replank put there carries the extended attributes of what was there.
@@ -129,7 +131,12 @@ fn put_before(host: &Host, change: &FileChange) -> Result<(), FileError> {
                 Ok(metadata) if metadata.is_file() => Attributes::of(&here)?.extended,
                 _ => Vec::new(),
             };
-            replace(&here, &bytes, &Attributes { mode: *mode, uid: *uid, gid: *gid, extended }, &host.boundary)
+            replace(
+                &here,
+                &bytes,
+                &Attributes { mode: *mode, uid: *uid, gid: *gid, extended },
+                &host.boundary,
+            )
         }
     }
 }

@@ -51,7 +51,11 @@ pub fn look(host: &Host, path: &Path) -> Result<FileBefore, FileError> {
         return Err(FileError::new("keep", &here, io::Error::other("it is neither a file nor a link")));
     }
     if metadata.len() > KEEP_LIMIT {
-        return Err(FileError::new("keep", &here, io::Error::other("it is too large for a configuration file")));
+        return Err(FileError::new(
+            "keep",
+            &here,
+            io::Error::other("it is too large for a configuration file"),
+        ));
     }
     let bytes = std::fs::read(&here).map_err(|e| FileError::new("read", &here, e))?;
     let attributes = Attributes::of(&here)?;

@@ -52,8 +52,8 @@ impl Bus {
     #[cfg(test)]
     pub(super) fn over(stream: std::os::unix::net::UnixStream) -> Self {
         let runtime = runtime().unwrap();
-        let connection =
-            runtime.block_on(async { zbus::connection::Builder::unix_stream(stream).p2p().build().await.unwrap() });
+        let connection = runtime
+            .block_on(async { zbus::connection::Builder::unix_stream(stream).p2p().build().await.unwrap() });
         Self { runtime: Some(runtime), connection: Mutex::new(Some(connection)), address: Address::Given }
     }
 
@@ -81,7 +81,9 @@ impl Bus {
     fn translate(&self, what: &str, error: &zbus::Error) -> SystemdError {
         let refused = |why: String| SystemdError::Refused { what: what.to_owned(), why };
         match error {
-            zbus::Error::MethodError(name, text, _) => refused(text.clone().unwrap_or_else(|| name.to_string())),
+            zbus::Error::MethodError(name, text, _) => {
+                refused(text.clone().unwrap_or_else(|| name.to_string()))
+            }
             zbus::Error::FDO(error) => refused(error.to_string()),
             other => {
                 *self.connection.lock().unwrap_or_else(PoisonError::into_inner) = None;
@@ -98,7 +100,9 @@ impl Bus {
         let made = match self.address {
             Address::System => self.wait_unlocked(Connection::system())?,
             #[cfg(test)]
-            Address::Given => return Err(SystemdError::Unreachable { why: "the test's connection broke".to_owned() }),
+            Address::Given => {
+                return Err(SystemdError::Unreachable { why: "the test's connection broke".to_owned() });
+            }
         };
         *connection = Some(made.clone());
         Ok(made)
@@ -139,7 +143,9 @@ impl Bus {
                     return Ok(arguments.result);
                 }
             }
-            Err(zbus::Error::InputOutput(std::sync::Arc::new(std::io::Error::other("the bus closed before the job ended"))))
+            Err(zbus::Error::InputOutput(std::sync::Arc::new(std::io::Error::other(
+                "the bus closed before the job ended",
+            ))))
         })?;
         match result.as_str() {
             "done" => Ok(()),
@@ -198,7 +204,10 @@ impl Systemd for Bus {
         })?;
         let text = |name: &str| general.get(name).and_then(|v| String::try_from(v.try_clone().ok()?).ok());
         let paths = |name: &str| -> Vec<PathBuf> {
-            let list = general.get(name).and_then(|v| v.try_clone().ok()).and_then(|v| Vec::<String>::try_from(v).ok());
+            let list = general
+                .get(name)
+                .and_then(|v| v.try_clone().ok())
+                .and_then(|v| Vec::<String>::try_from(v).ok());
             list.unwrap_or_default().into_iter().map(PathBuf::from).collect()
         };
         Ok(UnitStatus {
@@ -253,7 +262,9 @@ impl Systemd for Bus {
 
     fn reload(&self) -> Result<(), SystemdError> {
         let connection = self.connection()?;
-        self.wait("reload its unit files", RELOAD, async move { ManagerProxy::new(&connection).await?.reload().await })
+        self.wait("reload its unit files", RELOAD, async move {
+            ManagerProxy::new(&connection).await?.reload().await
+        })
     }
 }
 

@@ -37,10 +37,17 @@ impl FakeManager {
     ) -> zbus::fdo::Result<OwnedObjectPath> {
         self.calls.lock().unwrap().push(format!("start {name} {mode}"));
         let result = if name.starts_with("bad") { "failed" } else { "done" };
-        Self::job_removed(&emitter, 6, path("/org/freedesktop/systemd1/job/6"), "x.service".into(), "failed".into())
-            .await?;
+        Self::job_removed(
+            &emitter,
+            6,
+            path("/org/freedesktop/systemd1/job/6"),
+            "x.service".into(),
+            "failed".into(),
+        )
+        .await?;
         if !name.starts_with("slow") {
-            Self::job_removed(&emitter, 7, path("/org/freedesktop/systemd1/job/7"), name, result.into()).await?;
+            Self::job_removed(&emitter, 7, path("/org/freedesktop/systemd1/job/7"), name, result.into())
+                .await?;
         }
         Ok(path("/org/freedesktop/systemd1/job/7"))
     }
@@ -56,7 +63,12 @@ impl FakeManager {
         Ok(path("/org/freedesktop/systemd1/job/8"))
     }
 
-    async fn mask_unit_files(&self, files: Vec<String>, runtime: bool, force: bool) -> Vec<(String, String, String)> {
+    async fn mask_unit_files(
+        &self,
+        files: Vec<String>,
+        runtime: bool,
+        force: bool,
+    ) -> Vec<(String, String, String)> {
         assert!(!force);
         let below = if runtime { "/run" } else { "/etc" };
         vec![("symlink".into(), format!("{below}/systemd/system/{}", files[0]), "/dev/null".into())]

@@ -1,0 +1,29 @@
+//! Giving back recorded paths, with the words that the report and the refusals use.
+
+use super::answer::{change, file_failure, refusal};
+use super::{Report, UndoError};
+use crate::host::Host;
+use crate::host::files;
+use replank_common::undo::FileChange;
+
+/// Puts the paths back. Refuses, and touches nothing, when one of them was changed by somebody else since.
+pub(super) fn paths(host: &Host, changes: &[FileChange]) -> Result<Report, UndoError> {
+    let restored = files::give_back(host, changes).map_err(|e| UndoError::Failed(file_failure(&e)))?;
+    if let Some((path, found)) = restored.foreign.first() {
+        let more = match restored.foreign.len() {
+            1 => String::new(),
+            count => format!(" (and {} more paths)", count - 1),
+        };
+        return Err(UndoError::Refused(refusal(
+            "RP5305",
+            format!("{} was changed by somebody else since replank wrote it: {found}{more}", path.display()),
+            "put the file back as replank left it, or as it was before the run, then retry",
+        )));
+    }
+    let changes = restored
+        .paths
+        .iter()
+        .map(|path| change(path.display().to_string(), "as replank left it", "as it was"))
+        .collect();
+    Ok(Report { changes, findings: Vec::new() })
+}
