@@ -1,1 +1,15 @@
-//! Scenarios on the lab, with the real binaries.
+//! A field of real hosts with replank on it: a lab, a coordinator in the lab's network, and on each host the agent, installed by dnf from its own RPM.
+//!
+//! Owns how the scenarios and the demo set the field up and look at it. Everything it does with replank goes through the two released binaries.
+
+mod coordinator;
+mod field;
+mod fleet;
+mod packages;
+mod world;
+
+pub use coordinator::Coordinator;
+pub use field::{Field, FieldSpec, RunRef};
+pub use fleet::Fleet;
+pub use packages::Packages;
+pub use world::{World, WorldDiff};

@@ -1,0 +1,42 @@
+# Each line is a command that a person could type.
+SHELL := /bin/bash
+.PHONY: demo test lint unit doc lab-tests rpm rpm-test lab lab-down bench setup
+
+# The main job, on three real hosts that it boots itself.
+demo: setup rpm-test
+	cargo build --locked -p replank-lab -p replank-e2e --bins
+	target/debug/demo
+
+# Everything: style, units, goldens, properties, sweeps, then the scenarios on real hosts.
+test: setup lint unit rpm-test lab-tests
+
+setup:
+	tests/lab/setup.sh
+
+lint:
+	cargo fmt --all --check
+	cargo clippy --locked --workspace --all-targets --features replank-agent/crash-points,replank-coordinator/crash-points -- -D warnings
+
+unit:
+	tests/nextest.sh run --locked --workspace --features replank-agent/crash-points,replank-coordinator/crash-points -E 'not test(/^lab_/)'
+	cargo test --locked --workspace --doc --quiet
+
+lab-tests:
+	tests/nextest.sh run --locked -p replank-lab -p replank-e2e -E 'test(/^lab_/)'
+
+# The packages of a release, in target/rpm.
+rpm:
+	packaging/build.sh
+
+# The packages under test, with crash points, in target/rpm-test.
+rpm-test:
+	packaging/build.sh --test --out target/rpm-test
+
+# Hosts that stay up, to look around in.
+lab: setup
+	cargo build --locked -p replank-lab
+	target/debug/lab up --name lab --hosts $(or $(HOSTS),3) --guests $(or $(GUESTS),3)
+
+lab-down:
+	cargo build --locked -p replank-lab
+	target/debug/lab down --all

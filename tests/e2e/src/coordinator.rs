@@ -1,0 +1,171 @@
+//! A coordinator process in the lab's network, and the operator's command line beside it.
+
+use crate::packages::Packages;
+use anyhow::{Context, Result, bail};
+use replank_lab::Lab;
+use std::fs::File;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Output, Stdio};
+use std::time::{Duration, Instant};
+
+/// The port at which agents and operators find the coordinator.
+pub const PORT: u16 = 7443;
+
+/// One coordinator: its directory, and its process while it runs.
+#[derive(Debug)]
+pub struct Coordinator {
+    binary: PathBuf,
+    directory: PathBuf,
+    process: Option<Child>,
+    /// Set in the environment of every start.
+    environment: Vec<(String, String)>,
+}
+
+impl Coordinator {
+    /// Makes the authority and the certificates (`replank init`).
+    ///
+    /// # Errors
+    /// What `replank init` said.
+    pub fn init(lab: &Lab, packages: &Packages, directory: &Path) -> Result<Self> {
+        let own = Self {
+            binary: packages.replank(),
+            directory: directory.to_owned(),
+            process: None,
+            environment: Vec::new(),
+        };
+        let dir = own.directory.to_string_lossy().into_owned();
+        let address = lab.coordinator_address().to_string();
+        let output = lab
+            .command(
+                &own.binary.to_string_lossy(),
+                &["init", "--dir", &dir, "--name", "coordinator", "--name", &address],
+            )
+            .output()
+            .context("cannot start replank init")?;
+        said("replank init", &output)?;
+        Ok(own)
+    }
+
+    /// What every later start gets in its environment.
+    pub fn set_environment(&mut self, name: &str, value: &str) {
+        self.environment.retain(|(had, _)| had != name);
+        self.environment.push((name.to_owned(), value.to_owned()));
+    }
+
+    /// Starts the coordinator and waits until it answers its operator.
+    ///
+    /// # Errors
+    /// It ended, or did not answer within half a minute; with its last lines.
+    pub fn start(&mut self, lab: &Lab) -> Result<()> {
+        self.start_unasked(lab)?;
+        let deadline = Instant::now() + Duration::from_secs(30);
+        loop {
+            if self.replank(lab, &["host", "list"])?.status.success() {
+                return Ok(());
+            }
+            if let Some(status) = self.ended()? {
+                bail!("the coordinator ended with {status}:\n{}", self.log_tail());
+            }
+            if Instant::now() > deadline {
+                bail!("the coordinator does not answer:\n{}", self.log_tail());
+            }
+            std::thread::sleep(Duration::from_millis(50));
+        }
+    }
+
+    /// Starts the coordinator and waits for nothing.
+    ///
+    /// # Errors
+    /// It cannot be started.
+    pub fn start_unasked(&mut self, lab: &Lab) -> Result<()> {
+        assert!(self.process.is_none(), "one coordinator at a time");
+        let log = File::options().create(true).append(true).open(self.log())?;
+        let dir = self.directory.to_string_lossy().into_owned();
+        let mut command = lab.command(&self.binary.to_string_lossy(), &["serve", "--dir", &dir]);
+        command.stdin(Stdio::null()).stdout(log.try_clone()?).stderr(log);
+        command.envs(self.environment.iter().map(|(name, value)| (name, value)));
+        self.process = Some(command.spawn().context("cannot start replank serve")?);
+        Ok(())
+    }
+
+    /// `kill -9`.
+    ///
+    /// # Errors
+    /// It does not run.
+    pub fn kill(&mut self) -> Result<()> {
+        let mut process = self.process.take().context("the coordinator does not run")?;
+        process.kill()?;
+        process.wait()?;
+        Ok(())
+    }
+
+    /// Its exit status, once it has ended by itself.
+    ///
+    /// # Errors
+    /// The process cannot be asked.
+    pub fn ended(&mut self) -> Result<Option<std::process::ExitStatus>> {
+        let Some(process) = &mut self.process else { return Ok(None) };
+        let status = process.try_wait()?;
+        if status.is_some() {
+            self.process = None;
+        }
+        Ok(status)
+    }
+
+    pub fn is_started(&self) -> bool {
+        self.process.is_some()
+    }
+
+    /// Runs the operator's command line in the lab's network.
+    ///
+    /// # Errors
+    /// It cannot be started.
+    pub fn replank(&self, lab: &Lab, arguments: &[&str]) -> Result<Output> {
+        let config = self.directory.join("operator.toml").to_string_lossy().into_owned();
+        let mut all = vec!["--config", &config];
+        all.extend(arguments);
+        lab.command(&self.binary.to_string_lossy(), &all)
+            .stdin(Stdio::null())
+            .output()
+            .context("cannot start replank")
+    }
+
+    /// As [`Coordinator::replank`], and must exit with 0; gives its standard output.
+    ///
+    /// # Errors
+    /// What it said.
+    pub fn must(&self, lab: &Lab, arguments: &[&str]) -> Result<String> {
+        said(&format!("replank {}", arguments.join(" ")), &self.replank(lab, arguments)?)
+    }
+
+    pub fn directory(&self) -> &Path {
+        &self.directory
+    }
+
+    pub fn log(&self) -> PathBuf {
+        self.directory.join("coordinator.log")
+    }
+
+    pub fn log_tail(&self) -> String {
+        let log = std::fs::read_to_string(self.log()).unwrap_or_default();
+        let lines: Vec<&str> = log.lines().collect();
+        lines[lines.len().saturating_sub(30)..].join("\n")
+    }
+}
+
+impl Drop for Coordinator {
+    fn drop(&mut self) {
+        if let Some(mut process) = self.process.take() {
+            let _ = process.kill();
+            let _ = process.wait();
+        }
+    }
+}
+
+fn said(what: &str, output: &Output) -> Result<String> {
+    let stdout = String::from_utf8_lossy(&output.stdout).into_owned();
+    if !output.status.success() {
+        bail!("{what}: {}\n{stdout}{}", output.status, String::from_utf8_lossy(&output.stderr));
+    }
+    Ok(stdout)
+}

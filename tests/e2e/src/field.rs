@@ -1,0 +1,352 @@
+//! Hosts, coordinator and agents, set up as an operator would.
+
+use crate::coordinator::{Coordinator, PORT};
+use crate::fleet::Fleet;
+use crate::packages::Packages;
+use anyhow::{Context, Result, bail};
+use replank_core::run::{Phase, RunView};
+use replank_lab::repo::{self, RepoDir};
+use replank_lab::{Cut, Host, Lab, LabSpec, root};
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::time::{Duration, Instant, SystemTime};
+use tempfile::TempDir;
+
+/// What to set up.
+#[derive(Debug, Clone)]
+pub struct FieldSpec {
+    pub name: String,
+    pub hosts: usize,
+    pub guests_per_host: usize,
+}
+
+impl FieldSpec {
+    pub fn new(name: &str, hosts: usize, guests_per_host: usize) -> Self {
+        Self { name: name.to_owned(), hosts, guests_per_host }
+    }
+}
+
+/// A run by its id.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RunRef(pub String);
+
+/// Everything together; all of it goes when it is dropped.
+#[derive(Debug)]
+pub struct Field {
+    // Declared in the order in which they must end: the coordinator before the network that it lives in.
+    pub coordinator: Coordinator,
+    pub lab: Lab,
+    pub packages: Packages,
+    /// This field's own copy of the repository, which a scenario may add hostile packages to.
+    pub repository: RepoDir,
+    pub began: SystemTime,
+    directory: TempDir,
+}
+
+/// How an agent finds its packages on a fresh host; taken away again once it is installed.
+const AGENT_REPOSITORY: &str = "/etc/yum.repos.d/field.repo";
+
+impl Field {
+    /// Boots the hosts with old guests, starts the coordinator, and enrols an agent on each host, installed by dnf from its RPM.
+    ///
+    /// # Errors
+    /// Any part of it failed, with what it said.
+    pub fn up(spec: &FieldSpec) -> Result<Self> {
+        let field = Self::bare(spec)?;
+        for host in field.lab.hosts() {
+            field.install_agent(host)?;
+            field.enrol_agent(host)?;
+        }
+        field.wait_linked(Duration::from_secs(30))?;
+        Ok(field)
+    }
+
+    /// Hosts and a coordinator, and no agent.
+    ///
+    /// # Errors
+    /// Any part of it failed, with what it said.
+    pub fn bare(spec: &FieldSpec) -> Result<Self> {
+        let packages = Packages::find()?;
+        // On the disk of the repository's cache, so that a copy is a handful of links.
+        let directory = tempfile::Builder::new().prefix("replank-field-").tempdir_in("/var/tmp")?;
+        let repository = repo::prepare(&root::cache_dir())?.copy_to(&directory.path().join("repo"))?;
+        repo::add(&repository, &packages.agent_rpm()?)?;
+        let lab_spec = LabSpec::new(spec.name.parse()?)
+            .hosts(spec.hosts)
+            .guests_per_host(spec.guests_per_host)
+            .repository(repository.path().to_owned());
+        let lab = Lab::up(&lab_spec)?;
+        let ids: Vec<u8> = lab.guests().iter().map(|(_, guest)| guest.id).collect();
+        lab.beats()?.wait_for_beats(&ids, Duration::from_secs(60))?;
+        let began = SystemTime::now();
+        let mut coordinator = Coordinator::init(&lab, &packages, &directory.path().join("coordinator"))?;
+        coordinator.start(&lab)?;
+        Ok(Self { coordinator, lab, packages, repository, began, directory })
+    }
+
+    /// Installs the newest agent of the repository with dnf.
+    ///
+    /// # Errors
+    /// What dnf said.
+    pub fn install_agent(&self, host: &Host) -> Result<()> {
+        host.write(
+            AGENT_REPOSITORY,
+            b"[field]\nname=field\nbaseurl=file:///srv/repo/rpm\ngpgcheck=0\n",
+            0o644,
+        )?;
+        host.sh(&format!(
+            "dnf -y -q --disablerepo='*' --enablerepo=field --refresh install replank-agent >/dev/null; rm {AGENT_REPOSITORY}"
+        ))?;
+        Ok(())
+    }
+
+    /// Gives the host a token, enrols its agent and starts it.
+    ///
+    /// # Errors
+    /// What the commands said.
+    pub fn enrol_agent(&self, host: &Host) -> Result<()> {
+        let token = self.replank(&["host", "token", host.name()])?;
+        let token = token
+            .split_whitespace()
+            .find(|word| word.starts_with("rpk1."))
+            .context("no token was printed")?;
+        host.must(&[
+            "replank-agent",
+            "enrol",
+            "--coordinator",
+            &format!("coordinator:{PORT}"),
+            "--token",
+            token,
+        ])?;
+        host.must(&["systemctl", "enable", "--now", "--quiet", "replank-agent.service"])?;
+        Ok(())
+    }
+
+    /// Waits until the coordinator hears every host.
+    ///
+    /// # Errors
+    /// It does not in time; says which.
+    pub fn wait_linked(&self, limit: Duration) -> Result<()> {
+        let deadline = Instant::now() + limit;
+        loop {
+            let hosts: serde_json::Value = serde_json::from_str(&self.replank(&["host", "list", "--json"])?)?;
+            let text = hosts.to_string();
+            let linked = text.matches("\"linked\":true").count();
+            if linked == self.lab.hosts().len() {
+                return Ok(());
+            }
+            if Instant::now() > deadline {
+                let mut why = format!("{linked} of {} hosts are linked: {text}\n", self.lab.hosts().len());
+                for host in self.lab.hosts() {
+                    why.push_str(&host.sh("journalctl -u replank-agent --no-pager -n 20 2>&1 || true")?);
+                }
+                bail!("{why}{}", self.coordinator.log_tail());
+            }
+            std::thread::sleep(Duration::from_millis(100));
+        }
+    }
+
+    /// Runs the operator's command line, which must succeed.
+    ///
+    /// # Errors
+    /// What it said.
+    pub fn replank(&self, arguments: &[&str]) -> Result<String> {
+        self.coordinator.must(&self.lab, arguments)
+    }
+
+    /// A path in the field's own directory.
+    pub fn path(&self, name: &str) -> PathBuf {
+        self.directory.path().join(name)
+    }
+
+    /// Writes the fleet file and gives its path.
+    ///
+    /// # Errors
+    /// It cannot be written.
+    pub fn fleet_file(&self, fleet: &Fleet) -> Result<String> {
+        let path = self.path("fleet.toml");
+        std::fs::write(&path, fleet.text(&self.lab, &self.repository)?)?;
+        Ok(path.to_string_lossy().into_owned())
+    }
+
+    /// Plans; gives the plan file's path.
+    ///
+    /// # Errors
+    /// What `replank plan` said.
+    pub fn plan(&self, fleet: &Fleet) -> Result<String> {
+        let fleet_file = self.fleet_file(fleet)?;
+        let plan = self.path("plan.json").to_string_lossy().into_owned();
+        self.replank(&["plan", "-f", &fleet_file, "-o", &plan])?;
+        Ok(plan)
+    }
+
+    /// Begins a run of a plan file.
+    ///
+    /// # Errors
+    /// What `replank apply` said.
+    pub fn apply(&self, plan: &str) -> Result<RunRef> {
+        let said = self.replank(&["apply", plan])?;
+        let run = said
+            .split(|c: char| !c.is_ascii_alphanumeric() && c != '-')
+            .find(|word| word.starts_with("run-"))
+            .with_context(|| format!("no run id in: {said}"))?;
+        Ok(RunRef(run.to_owned()))
+    }
+
+    /// Where a run is; `None` while the coordinator does not answer.
+    ///
+    /// # Errors
+    /// The answer cannot be read.
+    pub fn view(&self, run: &RunRef) -> Result<Option<RunView>> {
+        // `status` tells the run's condition by its exit code too, so success is not asked for here: the answer is.
+        let output = self.coordinator.replank(&self.lab, &["status", &run.0, "--json"])?;
+        if output.stdout.is_empty() {
+            return Ok(None);
+        }
+        Ok(Some(
+            serde_json::from_slice(&output.stdout).with_context(|| {
+                format!("status does not read: {}", String::from_utf8_lossy(&output.stdout))
+            })?,
+        ))
+    }
+
+    /// Waits until `wanted` says yes of the run.
+    ///
+    /// # Errors
+    /// It did not within `limit`; with what the run waits for.
+    pub fn wait(
+        &self,
+        run: &RunRef,
+        limit: Duration,
+        what: &str,
+        wanted: impl Fn(&RunView) -> bool,
+    ) -> Result<RunView> {
+        let deadline = Instant::now() + limit;
+        loop {
+            let view = self.view(run)?;
+            if let Some(view) = view {
+                if wanted(&view) {
+                    return Ok(view);
+                }
+                if view.phase.is_end() || (matches!(view.phase, Phase::Halted | Phase::Held)) {
+                    bail!("the run is {} while waiting until it {what}:\n{}", view.phase, self.trouble(run));
+                }
+            }
+            if Instant::now() > deadline {
+                bail!("the run did not become so within {limit:?}: {what}:\n{}", self.trouble(run));
+            }
+            std::thread::sleep(Duration::from_millis(100));
+        }
+    }
+
+    /// Waits for the end of the present course, approving every hold that is reached.
+    ///
+    /// # Errors
+    /// It stopped elsewhere, or took too long.
+    pub fn sail(&self, run: &RunRef, limit: Duration) -> Result<RunView> {
+        let deadline = Instant::now() + limit;
+        loop {
+            let left = deadline.saturating_duration_since(Instant::now());
+            let view = self.wait(run, left, "ends or waits for approval", |view| {
+                view.phase.is_end() || unapproved(view).next().is_some()
+            })?;
+            if view.phase.is_end() {
+                return Ok(view);
+            }
+            for hold in unapproved(&view) {
+                self.replank(&["approve", &run.0, hold])?;
+            }
+        }
+    }
+
+    /// Everything that helps to see why a run stands still.
+    pub fn trouble(&self, run: &RunRef) -> String {
+        let mut text = String::new();
+        for words in [["why", &run.0], ["status", &run.0]] {
+            if let Ok(output) = self.coordinator.replank(&self.lab, &words) {
+                text.push_str(&String::from_utf8_lossy(&output.stdout));
+                text.push_str(&String::from_utf8_lossy(&output.stderr));
+            }
+        }
+        for host in self.lab.hosts() {
+            if let Ok(lines) = host.sh("journalctl -u replank-agent --no-pager -n 15 2>&1 || true") {
+                text.push_str(&format!("--- {}\n{lines}", host.name()));
+            }
+        }
+        text.push_str("--- coordinator\n");
+        text.push_str(&self.coordinator.log_tail());
+        text
+    }
+
+    /// The guests' longest gaps between beats since the field was up, in the form that `replank report --beats` reads:
+    /// guest uuid to text.
+    ///
+    /// # Errors
+    /// The recorder is not there, or a guest was never heard.
+    pub fn beats_file(&self) -> Result<String> {
+        let now = SystemTime::now();
+        let mut gaps = BTreeMap::new();
+        for (_, guest) in self.lab.guests() {
+            let window = self
+                .lab
+                .beats()?
+                .between(guest.id, self.began, now)
+                .with_context(|| format!("guest {} was never heard", guest.name))?;
+            gaps.insert(guest.uuid.to_string(), format!("{} ms", window.longest_gap_ms));
+        }
+        let path = self.path("beats.json");
+        std::fs::write(&path, serde_json::to_vec_pretty(&gaps)?)?;
+        Ok(path.to_string_lossy().into_owned())
+    }
+
+    /// Every guest that the lab started beats, without a restart or a loss since the field was up.
+    ///
+    /// # Errors
+    /// Names the guests that do not, and what happened to them.
+    pub fn all_beat(&self) -> Result<()> {
+        self.all_beat_but(&[])
+    }
+
+    /// As [`Field::all_beat`], leaving out the guests that a scenario itself ended.
+    ///
+    /// # Errors
+    /// Names the guests that do not, and what happened to them.
+    pub fn all_beat_but(&self, ended: &[u8]) -> Result<()> {
+        let ids: Vec<u8> =
+            self.lab.guests().iter().map(|(_, guest)| guest.id).filter(|id| !ended.contains(id)).collect();
+        self.lab.beats()?.wait_for_beats(&ids, Duration::from_secs(10))?;
+        for (host, guest) in self.lab.guests() {
+            if ended.contains(&guest.id) {
+                continue;
+            }
+            let window = self.lab.beats()?.between(guest.id, self.began, SystemTime::now());
+            match window {
+                Some(window) if window.restarts == 0 && window.twice == 0 => {}
+                other => bail!("guest {} on {host} is not what it was: {other:?}", guest.name),
+            }
+        }
+        Ok(())
+    }
+
+    /// Cuts a host off from the coordinator, and from nothing else.
+    ///
+    /// # Errors
+    /// The rule cannot be set.
+    pub fn cut(&self, host: &str) -> Result<()> {
+        Ok(self.lab.cut_link(host, PORT, Cut::Both)?)
+    }
+
+    /// # Errors
+    /// The rule cannot be removed.
+    pub fn heal(&self, host: &str) -> Result<()> {
+        Ok(self.lab.heal_link(host)?)
+    }
+}
+
+/// Holds that are reached and not approved.
+fn unapproved(view: &RunView) -> impl Iterator<Item = &str> {
+    view.holds
+        .iter()
+        .filter(|hold| hold.reached_ms.is_some() && hold.approved.is_none())
+        .map(|hold| hold.id.as_str())
+}

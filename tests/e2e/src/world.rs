@@ -1,0 +1,88 @@
+//! A host as it is, for comparing before and after: every file, package, unit and mask.
+
+use anyhow::Result;
+use replank_lab::Host;
+use std::collections::BTreeMap;
+use std::fmt;
+
+/// What is compared, one line a thing.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct World {
+    things: BTreeMap<String, String>,
+}
+
+/// Where configuration, programs and units live. Left out is what the system itself rewrites: the loader's cache is compared by content, `/etc/mtab` and
+/// `/etc/resolv.conf` belong to the container, and `/usr/share/mime`-like caches are rebuilt by triggers byte for byte.
+const SCRIPT: &str = r#"
+set -eu
+cd /
+find etc opt usr -xdev \( -path etc/replank -o -path etc/mtab -o -path etc/resolv.conf \) -prune -o -type f -printf '%p\0' |
+    sort -z | xargs -0 sha256sum | sed 's/^\([0-9a-f]*\)  \(.*\)$/file \2\t\1/'
+find etc opt usr -xdev -path etc/replank -prune -o -type f -printf 'mode %p\t%m %U:%G\n'
+find etc opt usr run/systemd/system -xdev -type l -printf 'link %p\t%l\n'
+find etc opt usr -xdev -path etc/replank -prune -o -type d -printf 'dir %p\t%m %U:%G\n'
+dpkg-query -W -f 'deb ${Package}:${Architecture}\t${Version} ${db:Status-Abbrev}\n'
+apt-mark showauto | sed 's/^/auto /; s/$/\tyes/'
+rpm -qa --qf 'rpm %{NAME}\t%{VERSION}-%{RELEASE}\n' 2>/dev/null || :
+systemctl list-unit-files --no-legend --no-pager | awk '{print "unitfile " $1 "\t" $2}'
+for u in libvirtd.service libvirtd.socket libvirtd-ro.socket libvirtd-admin.socket libvirtd-tcp.socket libvirtd-tls.socket \
+         virtlogd.service virtlogd.socket virtlockd.service virtlockd.socket libvirt-guests.service; do
+    printf 'active %s\t%s\n' "$u" "$(systemctl is-active "$u" || :)"
+done
+virsh list --all --name | sed '/^$/d; s/^/domain /; s/$/\tknown/'
+"#;
+
+/// The difference of two worlds.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct WorldDiff(pub Vec<String>);
+
+impl World {
+    /// Looks at a host.
+    ///
+    /// # Errors
+    /// A command failed.
+    pub fn of(host: &Host) -> Result<Self> {
+        let mut things = BTreeMap::new();
+        for line in host.sh(SCRIPT)?.lines() {
+            let (thing, value) = line.split_once('\t').unwrap_or((line, ""));
+            things.insert(thing.to_owned(), value.to_owned());
+        }
+        Ok(Self { things })
+    }
+
+    /// What is otherwise in `later`, leaving out the things whose name begins with one of `but`.
+    pub fn differs_from(&self, later: &World, but: &[&str]) -> WorldDiff {
+        let mut lines = Vec::new();
+        let names: std::collections::BTreeSet<&String> =
+            self.things.keys().chain(later.things.keys()).collect();
+        for name in names {
+            if but.iter().any(|prefix| name.starts_with(prefix)) {
+                continue;
+            }
+            match (self.things.get(name), later.things.get(name)) {
+                (Some(before), Some(after)) if before == after => {}
+                (before, after) => lines.push(format!(
+                    "{name}: {} → {}",
+                    before.map_or("absent", String::as_str),
+                    after.map_or("absent", String::as_str)
+                )),
+            }
+        }
+        WorldDiff(lines)
+    }
+}
+
+impl WorldDiff {
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+}
+
+impl fmt::Display for WorldDiff {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for line in &self.0 {
+            writeln!(f, "{line}")?;
+        }
+        Ok(())
+    }
+}
