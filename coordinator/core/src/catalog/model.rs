@@ -60,7 +60,7 @@ impl Hop {
 #[serde(rename_all = "kebab-case")]
 pub enum Part {
     Qemu(QemuPart),
-    Libvirt(LibvirtPart),
+    Libvirt(Box<LibvirtPart>),
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -300,7 +300,7 @@ impl TryFrom<HopFile> for Hop {
         let HopHead { id, from, to, manager, architectures, source } = hop;
         let part = match (qemu, libvirt) {
             (Some(qemu), None) => Part::Qemu(qemu),
-            (None, Some(libvirt)) => Part::Libvirt(libvirt),
+            (None, Some(libvirt)) => Part::Libvirt(Box::new(libvirt)),
             (None, None) | (Some(_), Some(_)) => {
                 return Err(format!("hop `{id}` must have one of the sections [qemu] and [libvirt]"));
             }

@@ -82,8 +82,12 @@ fn note(notebook: &mut Notebook<'_>, at: Range<usize>, struck: Struck, message: 
     notebook.note(at, codes::FLEET_UNKNOWN_KEY, struck.path, "no such key", remedy);
 }
 
+/// serde's message, with words for Rust's names of numbers.
 fn first_line(message: &str) -> String {
-    message.lines().next().unwrap_or_default().to_owned()
+    let line = message.lines().next().unwrap_or_default();
+    ["u16", "u32", "u64"].iter().fold(line.to_owned(), |line, number| {
+        line.replace(&format!("expected {number}"), "expected a whole number from 0 on")
+    })
 }
 
 /// The known word that was probably meant.

@@ -441,7 +441,7 @@ impl<'a> Builder<'a> {
                 step.as_str().strip_prefix(&prefix).expect("a step's id begins with its host").to_owned();
             let hop =
                 if is_pin && what == "pin-qemu" { self.target().qemu_hop } else { self.target().libvirt_hop };
-            let title = format!("give back {what}");
+            let title = format!("put back what {what} changed");
             self.push(
                 hop,
                 Draft {

@@ -5,6 +5,7 @@ use super::text::{Page, names};
 use replank_common::finding::{Finding, Severity};
 use replank_common::ids::HostName;
 use serde::Serialize;
+use std::collections::BTreeMap;
 use std::fmt;
 
 /// What the planner did not put into steps.
@@ -35,7 +36,7 @@ impl fmt::Display for Refused {
 /// hosts together.
 pub fn show_findings(findings: &[Finding]) -> String {
     let mut page = Page::default();
-    let groups: [(&str, fn(&Severity) -> bool); 3] = [
+    let groups: [(&str, Belongs); 3] = [
         ("Blocks: nothing starts until it is gone", |severity| *severity == Severity::Blocks),
         ("Taken care of by the plan", |severity| matches!(severity, Severity::Neutralised { .. })),
         ("Worth knowing", |severity| *severity == Severity::Notes),
@@ -54,22 +55,21 @@ pub fn show_findings(findings: &[Finding]) -> String {
     page.into_text()
 }
 
+/// Whether a finding of this severity belongs to a group.
+type Belongs = fn(&Severity) -> bool;
+
 /// Findings that differ in their host alone, with all their hosts, in the order of their first.
 fn together<'f>(group: &[&'f Finding]) -> Vec<(&'f Finding, Vec<&'f str>)> {
     let mut merged: Vec<(&Finding, Vec<&str>)> = Vec::new();
+    let mut places: BTreeMap<(&Severity, [&str; 4]), usize> = BTreeMap::new();
     for finding in group {
-        let host = finding.host.as_ref().map(HostName::as_str);
-        let same = merged.iter_mut().find(|(first, _)| {
-            first.code == finding.code
-                && first.subject == finding.subject
-                && first.cause == finding.cause
-                && first.remedy == finding.remedy
-                && first.severity == finding.severity
+        let Finding { code, host, severity, subject, cause, remedy } = finding;
+        let key = (severity, [code.as_str(), subject, cause, remedy]);
+        let at = *places.entry(key).or_insert_with(|| {
+            merged.push((finding, Vec::new()));
+            merged.len() - 1
         });
-        match same {
-            Some((_, hosts)) => hosts.extend(host),
-            None => merged.push((finding, host.into_iter().collect())),
-        }
+        merged[at].1.extend(host.as_ref().map(HostName::as_str));
     }
     merged
 }
@@ -77,7 +77,7 @@ fn together<'f>(group: &[&'f Finding]) -> Vec<(&'f Finding, Vec<&'f str>)> {
 fn show_finding(page: &mut Page, finding: &Finding, hosts: &[&str]) {
     let Finding { code, host: _, severity, subject, cause, remedy } = finding;
     let place = if hosts.is_empty() { "fleet file".to_owned() } else { names(hosts) };
-    page.line(format_args!("  {code}  {place}: {subject}"));
+    page.paragraph(&format!("  {code}  "), &format!("{place}: {subject}"));
     page.paragraph("          ", cause);
     match severity {
         Severity::Neutralised { how } => page.paragraph("          so: ", how),

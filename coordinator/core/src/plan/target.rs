@@ -140,7 +140,7 @@ impl<'a> Target<'a> {
             if !checked && told.insert(name) {
                 findings.push(About::fleet(codes::REPOSITORY_UNSIGNED, format!("repository {name}")).notes(
                     "signatures of its packages are not checked",
-                    "right for a repository that only you can write; else sign it",
+                    "sign the repository, unless nobody but you can write to it",
                 ));
             }
         }

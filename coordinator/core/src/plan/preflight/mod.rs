@@ -20,7 +20,7 @@ use crate::plan::Way;
 use replank_common::facts::Facts;
 use replank_common::finding::Finding;
 use replank_common::ids::{GuestUuid, HostName};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// Every finding, in the order fleet file, then hosts as the fleet file lists them.
 pub fn preflight(fleet: &FleetFile, inventory: &Inventory, catalog: &Catalog) -> Vec<Finding> {
@@ -119,8 +119,9 @@ fn guests_twice(inventory: &Inventory, findings: &mut Vec<Finding>) {
 }
 
 fn strangers(fleet: &FleetFile, inventory: &Inventory, findings: &mut Vec<Finding>) {
+    let known: BTreeSet<&HostName> = fleet.hosts.iter().map(|host| &host.name).collect();
     for host in inventory.hosts.keys() {
-        if !fleet.hosts.iter().any(|known| known.name == *host) {
+        if !known.contains(host) {
             findings.push(About::host(codes::STRANGER, host, "fleet file").notes(
                 "the inventory has this host, the fleet file does not",
                 "add it to the fleet file if it is to be upgraded",

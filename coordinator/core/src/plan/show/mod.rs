@@ -7,6 +7,7 @@ use super::estimate::{Estimate, estimate};
 use super::model::{Need, Plan, PlannedHost, Stage, Way};
 use super::report::show_findings;
 use super::text::{Page, count, names, show_duration};
+use replank_common::ids::HoldId;
 use std::collections::BTreeSet;
 
 /// The whole plan as text. Ends with a line feed; the line that applies the plan is for the command line to add.
@@ -124,7 +125,8 @@ fn sequence(page: &mut Page, plan: &Plan) {
     for wave in waves {
         let in_wave: Vec<&PlannedHost> = working(plan).into_iter().filter(|host| host.wave == wave).collect();
         let of_wave: Vec<&str> = in_wave.iter().map(|host| host.name.as_str()).collect();
-        for hold in plan.holds.iter().filter(|hold| opens(plan, hold.id.as_str(), wave)) {
+        let hosts: BTreeSet<&str> = of_wave.iter().copied().collect();
+        for hold in plan.holds.iter().filter(|hold| opens(plan, &hold.id, &hosts)) {
             item(page, &format!("Hold {}: the run waits for you.", hold.id));
         }
         let lanes = plan.pace.parallel_hosts.min(u32::try_from(of_wave.len()).unwrap_or(u32::MAX));
@@ -135,15 +137,9 @@ fn sequence(page: &mut Page, plan: &Plan) {
 }
 
 /// Whether a hold must be approved before this wave's first change.
-fn opens(plan: &Plan, hold: &str, wave: u32) -> bool {
-    plan.steps.iter().any(|step| {
-        let of_wave = plan.hosts.iter().any(|host| host.name == step.host && host.wave == wave);
-        let needs = step.needs.iter().any(|need| match need {
-            Need::Hold(id) => id.as_str() == hold,
-            Need::Step(_) => false,
-        });
-        of_wave && needs
-    })
+fn opens(plan: &Plan, hold: &HoldId, of_wave: &BTreeSet<&str>) -> bool {
+    let need = Need::Hold(hold.clone());
+    plan.steps.iter().any(|step| step.needs.contains(&need) && of_wave.contains(step.host.as_str()))
 }
 
 fn holds(page: &mut Page, plan: &Plan) {
