@@ -1,6 +1,6 @@
 //! Short ways to say no, to say what failed, and to say what changed.
 
-use super::{Failure, UndoError};
+use super::{ActError, Failure};
 use crate::host::Host;
 use crate::host::command::CommandError;
 use crate::host::files::FileError;
@@ -114,8 +114,8 @@ pub(super) fn tool_failure(code: &'static str, error: &CommandError, remedy: &st
 }
 
 /// An undo record of another kind of action: the ledger and the command do not belong together.
-pub(super) fn foreign_record(kind: &str) -> UndoError {
-    UndoError::Refused(refusal(
+pub(super) fn foreign_record(kind: &str) -> ActError {
+    ActError::Refused(refusal(
         "RP5306",
         format!("the undo record is not one of `{kind}`"),
         "this is a fault of replank: report it with the agent's ledger",

@@ -9,7 +9,7 @@
 //! | undo: renamed back | the old file | undo finds nothing to do |
 
 use super::answer::{change, file_failure, file_refusal, foreign_record, refusal};
-use super::{Failure, Host, Perform, Progress, Report, Standing, UndoError, given_back};
+use super::{ActError, Failure, Host, Perform, Progress, Report, Standing, given_back};
 use crate::host::files::{self, Attributes, FileError};
 use replank_common::action::{Dialect, FileEdit, Setting, SettingValue};
 use replank_common::outcome::Refusal;
@@ -104,7 +104,7 @@ impl Perform for FileEdit {
         Ok(UndoRecord::Files(vec![change]))
     }
 
-    fn apply(&self, host: &Host, _record: &UndoRecord, _progress: Progress<'_>) -> Result<Report, Failure> {
+    fn apply(&self, host: &Host, _record: &UndoRecord, _progress: Progress<'_>) -> Result<Report, ActError> {
         let after =
             edited(self, host).map_err(|r| Failure { code: "RP5303", error: r.reason, remedy: r.remedy })?;
         let here = host.at(&self.path);
@@ -144,7 +144,7 @@ impl Perform for FileEdit {
         Ok(())
     }
 
-    fn undo(&self, host: &Host, record: &UndoRecord, _progress: Progress<'_>) -> Result<Report, UndoError> {
+    fn undo(&self, host: &Host, record: &UndoRecord, _progress: Progress<'_>) -> Result<Report, ActError> {
         match record {
             UndoRecord::Files(changes) => given_back::paths(host, changes),
             _ => Err(foreign_record("file-edit")),

@@ -9,7 +9,7 @@
 //! | undo: renamed back, or removed | the old state | undo finds nothing to do, and removes empty directories of the record |
 
 use super::answer::{change, failure, file_failure, file_refusal, foreign_record, refusal};
-use super::{Failure, Host, Perform, Progress, Report, Standing, UndoError, given_back};
+use super::{ActError, Failure, Host, Perform, Progress, Report, Standing, given_back};
 use crate::host::files::{self, Attributes, FileError};
 use replank_common::action::FileWrite;
 use replank_common::outcome::Refusal;
@@ -47,7 +47,7 @@ impl Perform for FileWrite {
         Ok(UndoRecord::Files(vec![change]))
     }
 
-    fn apply(&self, host: &Host, record: &UndoRecord, _progress: Progress<'_>) -> Result<Report, Failure> {
+    fn apply(&self, host: &Host, record: &UndoRecord, _progress: Progress<'_>) -> Result<Report, ActError> {
         let here = host.at(&self.path);
         files::make_directories(&here, &host.boundary)
             .and_then(|_| {
@@ -82,7 +82,7 @@ impl Perform for FileWrite {
         }
     }
 
-    fn undo(&self, host: &Host, record: &UndoRecord, _progress: Progress<'_>) -> Result<Report, UndoError> {
+    fn undo(&self, host: &Host, record: &UndoRecord, _progress: Progress<'_>) -> Result<Report, ActError> {
         match record {
             UndoRecord::Files(changes) => given_back::paths(host, changes),
             _ => Err(foreign_record("file-write")),

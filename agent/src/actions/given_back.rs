@@ -1,20 +1,20 @@
 //! Giving back recorded paths, with the words that the report and the refusals use.
 
 use super::answer::{change, file_failure, refusal};
-use super::{Report, UndoError};
+use super::{ActError, Report};
 use crate::host::Host;
 use crate::host::files;
 use replank_common::undo::FileChange;
 
 /// Puts the paths back. Refuses, and touches nothing, when one of them was changed by somebody else since.
-pub(super) fn paths(host: &Host, changes: &[FileChange]) -> Result<Report, UndoError> {
-    let restored = files::give_back(host, changes).map_err(|e| UndoError::Failed(file_failure(&e)))?;
+pub(super) fn paths(host: &Host, changes: &[FileChange]) -> Result<Report, ActError> {
+    let restored = files::give_back(host, changes).map_err(|e| ActError::Failed(file_failure(&e)))?;
     if let Some((path, found)) = restored.foreign.first() {
         let more = match restored.foreign.len() {
             1 => String::new(),
             count => format!(" (and {} more paths)", count - 1),
         };
-        return Err(UndoError::Refused(refusal(
+        return Err(ActError::Refused(refusal(
             "RP5305",
             format!("{} was changed by somebody else since replank wrote it: {found}{more}", path.display()),
             "put the file back as replank left it, or as it was before the run, then retry",

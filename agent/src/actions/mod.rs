@@ -7,11 +7,14 @@ mod answer;
 mod file_edit;
 mod file_write;
 mod given_back;
+mod libvirt_anchor;
+mod libvirt_restart;
+mod libvirt_watch;
 mod repository_pin;
 #[cfg(test)]
 mod sweep;
 #[cfg(test)]
-mod testing;
+pub(crate) mod testing;
 mod unit_drop_in;
 mod unit_enable;
 mod unit_links;
@@ -71,8 +74,9 @@ pub trait Perform {
     /// Make it so.
     ///
     /// # Errors
+    /// A refusal when it turned out that it must not be: nothing outside the agent's own directory has been changed then.
     /// `Failure` when something went wrong; the undo record in the ledger tells what to give back.
-    fn apply(&self, host: &Host, record: &UndoRecord, progress: Progress<'_>) -> Result<Report, Failure>;
+    fn apply(&self, host: &Host, record: &UndoRecord, progress: Progress<'_>) -> Result<Report, ActError>;
 
     /// Is it so? Looks at the host afresh. `record` is the one that `apply` was given.
     ///
@@ -86,11 +90,12 @@ pub trait Perform {
     /// # Errors
     /// A refusal when going back would endanger a guest or overwrite what somebody else changed since; nothing has been
     /// changed then. `Failure` when something went wrong half way.
-    fn undo(&self, host: &Host, record: &UndoRecord, progress: Progress<'_>) -> Result<Report, UndoError>;
+    fn undo(&self, host: &Host, record: &UndoRecord, progress: Progress<'_>) -> Result<Report, ActError>;
 }
 
+/// Why an action was not carried out, or not taken back.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum UndoError {
+pub enum ActError {
     #[error(transparent)]
     Refused(#[from] Refusal),
     #[error(transparent)]

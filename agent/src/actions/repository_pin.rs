@@ -10,7 +10,7 @@
 //! | undo: files removed, the repository first | nothing | undo finds nothing to do |
 
 use super::answer::{change, failure, file_failure, file_refusal, foreign_record, refusal};
-use super::{Failure, Host, Perform, Progress, Report, Standing, UndoError, given_back};
+use super::{ActError, Failure, Host, Perform, Progress, Report, Standing, given_back};
 use crate::host::files::{self, Attributes, FileError};
 use crate::host::packages::{self, PackagesError};
 use replank_common::action::{PackagePin, Repository, RepositoryPin};
@@ -176,7 +176,7 @@ impl Perform for RepositoryPin {
         Ok(UndoRecord::Files(changes))
     }
 
-    fn apply(&self, host: &Host, _record: &UndoRecord, progress: Progress<'_>) -> Result<Report, Failure> {
+    fn apply(&self, host: &Host, _record: &UndoRecord, progress: Progress<'_>) -> Result<Report, ActError> {
         let files = pin_files(self).map_err(|r| failure("RP5001", r.reason, r.remedy))?;
         let mut report = Report::default();
         for file in &files {
@@ -212,12 +212,12 @@ impl Perform for RepositoryPin {
         ))
     }
 
-    fn undo(&self, host: &Host, record: &UndoRecord, _progress: Progress<'_>) -> Result<Report, UndoError> {
+    fn undo(&self, host: &Host, record: &UndoRecord, _progress: Progress<'_>) -> Result<Report, ActError> {
         let UndoRecord::Files(changes) = record else { return Err(foreign_record("repository-pin")) };
         let files = pin_files(self)?;
         if host.at(repository_file(&files)).exists() {
             packages::of(host, self.manager).forget(repository_file(&files)).map_err(|e| {
-                UndoError::Failed(failure(
+                ActError::Failed(failure(
                     "RP5003",
                     format!("the fetched index of `{}` cannot be removed: {e}", self.name),
                     "see the message, then retry",

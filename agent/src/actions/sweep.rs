@@ -4,7 +4,7 @@
 //! after a restart: `check` again, and unless that says done, `apply` with the undo record of the first time.
 
 use super::testing::World;
-use super::{Perform, Progress, Standing, UndoError};
+use super::{ActError, Perform, Progress, Standing};
 use crate::host::Host;
 use crate::host::boundary::Boundary;
 use replank_common::action::{
@@ -153,7 +153,7 @@ fn what_somebody_else_changed_since_is_not_given_back() {
     let record = edit(false).prepare(&world.host).unwrap();
     edit(false).apply(&world.host, &record, QUIET).unwrap();
     world.file("/etc/libvirt/libvirtd.conf", "mine now\n");
-    let Err(UndoError::Refused(refusal)) = edit(false).undo(&world.host, &record, QUIET) else {
+    let Err(ActError::Refused(refusal)) = edit(false).undo(&world.host, &record, QUIET) else {
         panic!("it should refuse")
     };
     assert_eq!(refusal.code, "RP5305");

@@ -8,7 +8,7 @@
 //! | undo: file removed | gone on disk, systemd not told | undo reloads in any case |
 
 use super::answer::{failure, file_refusal, refusal, systemd_failure, systemd_refusal};
-use super::{Failure, Host, Perform, Progress, Report, Standing, UndoError, file_write, unit_links};
+use super::{ActError, Failure, Host, Perform, Progress, Report, Standing, file_write, unit_links};
 use replank_common::action::{FileWrite, UnitDropIn};
 use replank_common::outcome::Refusal;
 use replank_common::undo::UndoRecord;
@@ -50,7 +50,7 @@ impl Perform for UnitDropIn {
         file(self).prepare(host)
     }
 
-    fn apply(&self, host: &Host, record: &UndoRecord, progress: Progress<'_>) -> Result<Report, Failure> {
+    fn apply(&self, host: &Host, record: &UndoRecord, progress: Progress<'_>) -> Result<Report, ActError> {
         let report = file(self).apply(host, record, progress)?;
         host.boundary.reached("unit-drop-in: written");
         host.systemd.reload().map_err(|e| systemd_failure(&e))?;
@@ -71,10 +71,10 @@ impl Perform for UnitDropIn {
         ))
     }
 
-    fn undo(&self, host: &Host, record: &UndoRecord, progress: Progress<'_>) -> Result<Report, UndoError> {
+    fn undo(&self, host: &Host, record: &UndoRecord, progress: Progress<'_>) -> Result<Report, ActError> {
         let report = file(self).undo(host, record, progress)?;
         host.boundary.reached("unit-drop-in: given back");
-        host.systemd.reload().map_err(|e| UndoError::Failed(systemd_failure(&e)))?;
+        host.systemd.reload().map_err(|e| ActError::Failed(systemd_failure(&e)))?;
         Ok(report)
     }
 }

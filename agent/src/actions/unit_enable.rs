@@ -8,7 +8,7 @@
 //! | undo: links given back | as before on disk, systemd not told | undo reloads in any case |
 
 use super::answer::{change, failure, file_refusal, refusal, systemd_failure, systemd_refusal};
-use super::{Failure, Host, Perform, Progress, Report, Standing, UndoError, unit_links};
+use super::{ActError, Failure, Host, Perform, Progress, Report, Standing, unit_links};
 use crate::host::systemd::LinkChange;
 use replank_common::action::UnitEnable;
 use replank_common::outcome::Refusal;
@@ -66,7 +66,7 @@ impl Perform for UnitEnable {
         unit_links::record(host, &status, &links).map(UndoRecord::Unit).map_err(|e| file_refusal(&e))
     }
 
-    fn apply(&self, host: &Host, record: &UndoRecord, _progress: Progress<'_>) -> Result<Report, Failure> {
+    fn apply(&self, host: &Host, record: &UndoRecord, _progress: Progress<'_>) -> Result<Report, ActError> {
         let changed =
             if self.enable { host.systemd.enable(&self.unit) } else { host.systemd.disable(&self.unit) };
         let changed = changed.map_err(|e| systemd_failure(&e))?;
@@ -84,7 +84,8 @@ impl Perform for UnitEnable {
                     "note the link, roll the step back, and put the link back with systemctl on `{}`",
                     self.unit
                 ),
-            ));
+            )
+            .into());
         }
         Ok(Report {
             changes: vec![change(
@@ -111,7 +112,7 @@ impl Perform for UnitEnable {
         ))
     }
 
-    fn undo(&self, host: &Host, record: &UndoRecord, _progress: Progress<'_>) -> Result<Report, UndoError> {
+    fn undo(&self, host: &Host, record: &UndoRecord, _progress: Progress<'_>) -> Result<Report, ActError> {
         unit_links::give_back(host, "unit-enable", record)
     }
 }

@@ -4,7 +4,7 @@
 //! written first; a link that systemd then makes beyond it is a failure, not a surprise at the undo.
 
 use super::answer::{change, file_failure, foreign_record, refusal, systemd_failure};
-use super::{Report, UndoError};
+use super::{ActError, Report};
 use crate::host::Host;
 use crate::host::files::{self, FileError, Side};
 use crate::host::systemd::{SystemdError, UnitStatus};
@@ -116,9 +116,9 @@ pub(super) fn record(
 }
 
 /// Puts the links back as they were, and has systemd read them.
-pub(super) fn give_back(host: &Host, kind: &str, record: &UndoRecord) -> Result<Report, UndoError> {
+pub(super) fn give_back(host: &Host, kind: &str, record: &UndoRecord) -> Result<Report, ActError> {
     let UndoRecord::Unit(before) = record else { return Err(foreign_record(kind)) };
-    let failed = |e: FileError| UndoError::Failed(file_failure(&e));
+    let failed = |e: FileError| ActError::Failed(file_failure(&e));
     let links: Vec<FileChange> = before
         .links
         .iter()
@@ -127,7 +127,7 @@ pub(super) fn give_back(host: &Host, kind: &str, record: &UndoRecord) -> Result<
         .map_err(failed)?;
     let restored = files::give_back(host, &links).map_err(failed)?;
     if let Some((path, found)) = restored.foreign.first() {
-        return Err(UndoError::Refused(refusal(
+        return Err(ActError::Refused(refusal(
             "RP5404",
             format!(
                 "the link {} of `{}` was changed by somebody else since: {found}",
@@ -139,7 +139,7 @@ pub(super) fn give_back(host: &Host, kind: &str, record: &UndoRecord) -> Result<
     }
     host.boundary.reached("unit: links given back");
     // Also when nothing was left to put back: a crash may have come between the links and this.
-    host.systemd.reload().map_err(|e| UndoError::Failed(systemd_failure(&e)))?;
+    host.systemd.reload().map_err(|e| ActError::Failed(systemd_failure(&e)))?;
     let changes = restored
         .paths
         .iter()

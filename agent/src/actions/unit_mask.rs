@@ -8,7 +8,7 @@
 //! | undo: link given back | unmasked on disk, systemd not told | undo reloads in any case |
 
 use super::answer::{change, failure, file_refusal, refusal, systemd_failure, systemd_refusal};
-use super::{Failure, Host, Perform, Progress, Report, Standing, UndoError, unit_links};
+use super::{ActError, Failure, Host, Perform, Progress, Report, Standing, unit_links};
 use crate::host::files;
 use replank_common::action::UnitMask;
 use replank_common::outcome::Refusal;
@@ -47,7 +47,7 @@ impl Perform for UnitMask {
         unit_links::record(host, &status, &links).map(UndoRecord::Unit).map_err(|e| file_refusal(&e))
     }
 
-    fn apply(&self, host: &Host, record: &UndoRecord, _progress: Progress<'_>) -> Result<Report, Failure> {
+    fn apply(&self, host: &Host, record: &UndoRecord, _progress: Progress<'_>) -> Result<Report, ActError> {
         host.systemd.mask(&self.unit, self.runtime).map_err(|e| systemd_failure(&e))?;
         host.boundary.reached("unit-mask: link made");
         host.systemd.reload().map_err(|e| systemd_failure(&e))?;
@@ -74,7 +74,7 @@ impl Perform for UnitMask {
         ))
     }
 
-    fn undo(&self, host: &Host, record: &UndoRecord, _progress: Progress<'_>) -> Result<Report, UndoError> {
+    fn undo(&self, host: &Host, record: &UndoRecord, _progress: Progress<'_>) -> Result<Report, ActError> {
         unit_links::give_back(host, "unit-mask", record)
     }
 }
