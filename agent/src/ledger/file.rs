@@ -1,0 +1,538 @@
+//! The ledger's file: SQLite in WAL mode with `synchronous=FULL`, so that what a call has returned from survives power loss.
+
+use super::entry::{Entry, IllegalEntry, Stage, Work};
+use replank_common::UnixMs;
+use replank_common::ids::{ActionId, Direction, Epoch, PlanId, RunId, StepId};
+use replank_common::outcome::Outcome;
+use replank_common::undo::UndoRecord;
+use rusqlite::{Connection, OpenFlags, OptionalExtension, TransactionBehavior, params};
+use std::fs::File;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+/// "rpkl", so that `file` and a curious engineer can tell what it is.
+const APPLICATION_ID: i32 = 0x7270_6b6c;
+/// Grows with each change of the tables; a higher one is refused.
+const VERSION: i32 = 1;
+
+const TABLES: &str = "
+CREATE TABLE epoch (
+    only_row INTEGER PRIMARY KEY CHECK (only_row = 1),
+    highest  INTEGER NOT NULL CHECK (highest >= 0)
+) STRICT;
+INSERT INTO epoch VALUES (1, 0);
+CREATE TABLE entry (
+    sequence    INTEGER PRIMARY KEY AUTOINCREMENT,
+    id          TEXT NOT NULL UNIQUE,
+    run         TEXT NOT NULL,
+    step        TEXT NOT NULL,
+    ended       INTEGER NOT NULL CHECK (ended IN (0, 1)),
+    body        TEXT NOT NULL
+) STRICT;
+CREATE INDEX entry_of_step ON entry (run, step);
+CREATE INDEX entry_open ON entry (ended) WHERE ended = 0;
+";
+
+/// Why the ledger cannot be used. An agent that meets one refuses every action.
+#[derive(Debug, thiserror::Error)]
+pub enum LedgerError {
+    #[error(
+        "{path} is gone, and {marker} says that it was there; bring it back from a backup, or, when no run that this host takes part in will go on, remove {marker}"
+    )]
+    Gone { path: PathBuf, marker: PathBuf },
+    #[error("{path} is damaged: {why}; keep it for the report, and bring it back from a backup")]
+    Damaged { path: PathBuf, why: String },
+    #[error(
+        "{path} is a ledger of version {found}, and this agent knows {VERSION} at most; install the newer agent again"
+    )]
+    Newer { path: PathBuf, found: i32 },
+    #[error("{path} is not a ledger of replank; set another `state_dir`, or move the file away")]
+    Foreign { path: PathBuf },
+    #[error(
+        "the ledger {path} cannot be read or written: {source}; look at the space and the health of the disk"
+    )]
+    Sqlite {
+        path: PathBuf,
+        #[source]
+        source: rusqlite::Error,
+    },
+    #[error("{path} cannot be written: {source}")]
+    Io {
+        path: PathBuf,
+        #[source]
+        source: io::Error,
+    },
+    #[error(transparent)]
+    Illegal(#[from] IllegalEntry),
+}
+
+/// What is written before an action begins.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NewIntent {
+    pub id: ActionId,
+    pub plan: PlanId,
+    pub work: Work,
+    pub undo: UndoRecord,
+    pub at_ms: UnixMs,
+}
+
+/// The open ledger. One connection, one writer; cheap to share.
+#[derive(Debug)]
+pub struct Ledger {
+    path: PathBuf,
+    connection: Mutex<Connection>,
+}
+
+impl Ledger {
+    /// Opens the ledger in the agent's directory, and makes one on the first use of that directory.
+    ///
+    /// # Errors
+    /// It was there and is gone, is damaged, foreign, newer, or cannot be written.
+    pub fn open(state_dir: &Path) -> Result<Self, LedgerError> {
+        let path = state_dir.join("ledger.sqlite");
+        let marker = state_dir.join("ledger.made");
+        let fresh = !path.exists();
+        if fresh && marker.exists() {
+            return Err(LedgerError::Gone { path, marker });
+        }
+        let sqlite = |source| LedgerError::Sqlite { path: path.clone(), source };
+        let mut connection = Connection::open_with_flags(
+            &path,
+            OpenFlags::SQLITE_OPEN_READ_WRITE
+                | OpenFlags::SQLITE_OPEN_CREATE
+                | OpenFlags::SQLITE_OPEN_NO_MUTEX,
+        )
+        .map_err(sqlite)?;
+        if !fresh {
+            check(&path, &connection)?;
+        }
+        connection
+            .execute_batch("PRAGMA journal_mode=WAL; PRAGMA synchronous=FULL; PRAGMA foreign_keys=ON; PRAGMA busy_timeout=5000;")
+            .map_err(sqlite)?;
+        let version: i32 =
+            connection.query_row("PRAGMA user_version", [], |row| row.get(0)).map_err(sqlite)?;
+        if version == 0 {
+            let transaction =
+                connection.transaction_with_behavior(TransactionBehavior::Immediate).map_err(sqlite)?;
+            transaction.execute_batch(TABLES).map_err(sqlite)?;
+            transaction.pragma_update(None, "application_id", APPLICATION_ID).map_err(sqlite)?;
+            transaction.pragma_update(None, "user_version", VERSION).map_err(sqlite)?;
+            transaction.commit().map_err(sqlite)?;
+        }
+        if !marker.exists() {
+            mark(&marker).map_err(|source| LedgerError::Io { path: marker.clone(), source })?;
+        }
+        Ok(Self { path, connection: Mutex::new(connection) })
+    }
+
+    fn connection(&self) -> MutexGuard<'_, Connection> {
+        // A panic while the lock was held left at most an open transaction, which its drop rolled back.
+        self.connection.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn sqlite(&self, source: rusqlite::Error) -> LedgerError {
+        LedgerError::Sqlite { path: self.path.clone(), source }
+    }
+
+    /// The highest epoch obeyed.
+    ///
+    /// # Errors
+    /// The file cannot be read.
+    pub fn epoch(&self) -> Result<Epoch, LedgerError> {
+        read_epoch(&self.connection()).map_err(|source| self.sqlite(source))
+    }
+
+    /// Obeys an epoch: durable when this returns `true`. `false`: a higher one was obeyed before (P9).
+    ///
+    /// # Errors
+    /// The file cannot be read or written; the epoch must not be obeyed then.
+    pub fn obey(&self, epoch: Epoch) -> Result<bool, LedgerError> {
+        let connection = self.connection();
+        let highest = read_epoch(&connection).map_err(|source| self.sqlite(source))?;
+        if epoch < highest {
+            return Ok(false);
+        }
+        if epoch > highest {
+            let number = i64::try_from(epoch.0).unwrap_or(i64::MAX);
+            connection
+                .execute("UPDATE epoch SET highest = ?1 WHERE only_row = 1", [number])
+                .map_err(|source| self.sqlite(source))?;
+        }
+        Ok(true)
+    }
+
+    /// What is known of a command.
+    ///
+    /// # Errors
+    /// The file cannot be read.
+    pub fn look_up(&self, id: &ActionId) -> Result<Option<Entry>, LedgerError> {
+        let body: Option<String> = self
+            .connection()
+            .query_row("SELECT body FROM entry WHERE id = ?1", [id.to_string()], |row| row.get(0))
+            .optional()
+            .map_err(|source| self.sqlite(source))?;
+        body.map(|body| self.decode(&body)).transpose()
+    }
+
+    /// The entries of one step of a run, of both directions, oldest first.
+    ///
+    /// # Errors
+    /// The file cannot be read.
+    pub fn of_step(&self, run: &RunId, step: &StepId) -> Result<Vec<Entry>, LedgerError> {
+        self.select(
+            "SELECT body FROM entry WHERE run = ?1 AND step = ?2 ORDER BY sequence",
+            &[run.as_str(), step.as_str()],
+        )
+    }
+
+    /// Commands with an intent and no end, oldest first.
+    ///
+    /// # Errors
+    /// The file cannot be read.
+    pub fn unfinished(&self) -> Result<Vec<Entry>, LedgerError> {
+        self.select("SELECT body FROM entry WHERE ended = 0 ORDER BY sequence", &[])
+    }
+
+    /// Everything, oldest first.
+    ///
+    /// # Errors
+    /// The file cannot be read.
+    pub fn entries(&self) -> Result<Vec<Entry>, LedgerError> {
+        self.select("SELECT body FROM entry ORDER BY sequence", &[])
+    }
+
+    /// How many entries there are.
+    ///
+    /// # Errors
+    /// The file cannot be read.
+    pub fn count(&self) -> Result<u64, LedgerError> {
+        let count: i64 = self
+            .connection()
+            .query_row("SELECT count(*) FROM entry", [], |row| row.get(0))
+            .map_err(|source| self.sqlite(source))?;
+        Ok(u64::try_from(count).unwrap_or(0))
+    }
+
+    /// Writes the intent; durable when this returns.
+    ///
+    /// # Errors
+    /// The id is known already, or the file cannot be written: the action must not begin.
+    pub fn intend(&self, new: NewIntent) -> Result<Entry, LedgerError> {
+        self.insert(Entry {
+            id: new.id,
+            plan: new.plan,
+            work: new.work,
+            intended_at_ms: new.at_ms,
+            stage: Stage::Intended { undo: new.undo },
+        })
+    }
+
+    /// Writes the end of an intended command.
+    ///
+    /// # Errors
+    /// It has ended before, was never intended, or the file cannot be written.
+    pub fn end(&self, id: &ActionId, outcome: Outcome, at_ms: UnixMs) -> Result<Entry, LedgerError> {
+        let entry = self.look_up(id)?.ok_or_else(|| IllegalEntry::EndedUnintended(id.clone()))?;
+        let entry = entry.ended(outcome, at_ms)?;
+        let changed = self
+            .connection()
+            .execute(
+                "UPDATE entry SET ended = 1, body = ?2 WHERE id = ?1 AND ended = 0",
+                params![entry.id.to_string(), encode(&entry)],
+            )
+            .map_err(|source| self.sqlite(source))?;
+        if changed == 1 { Ok(entry) } else { Err(IllegalEntry::EndedTwice(id.clone()).into()) }
+    }
+
+    /// Writes a command that ended before anything was changed: refused, or found done. `undo` is the record of an earlier attempt at the
+    /// same step, if there was one.
+    ///
+    /// # Errors
+    /// The id is known already, the outcome speaks of a change, or the file cannot be written.
+    pub fn end_unbegun(
+        &self,
+        id: ActionId,
+        plan: PlanId,
+        work: Work,
+        undo: Option<UndoRecord>,
+        outcome: Outcome,
+        at_ms: UnixMs,
+    ) -> Result<Entry, LedgerError> {
+        match &outcome {
+            Outcome::Refused(_) | Outcome::Done { .. } => {}
+            Outcome::Failed { .. } => return Err(IllegalEntry::EndedUnintended(id).into()),
+        }
+        self.insert(Entry {
+            id,
+            plan,
+            work,
+            intended_at_ms: at_ms,
+            stage: Stage::Ended { undo, outcome, at_ms },
+        })
+    }
+
+    fn insert(&self, entry: Entry) -> Result<Entry, LedgerError> {
+        let ended = matches!(entry.stage, Stage::Ended { .. });
+        let inserted = self.connection().execute(
+            "INSERT INTO entry (id, run, step, ended, body) VALUES (?1, ?2, ?3, ?4, ?5)",
+            params![
+                entry.id.to_string(),
+                entry.id.run.as_str(),
+                entry.id.step.as_str(),
+                ended,
+                encode(&entry)
+            ],
+        );
+        match inserted {
+            Ok(_) => Ok(entry),
+            Err(rusqlite::Error::SqliteFailure(error, _))
+                if error.code == rusqlite::ErrorCode::ConstraintViolation =>
+            {
+                Err(IllegalEntry::IntendedTwice(entry.id).into())
+            }
+            Err(source) => Err(self.sqlite(source)),
+        }
+    }
+
+    fn select(&self, query: &str, values: &[&str]) -> Result<Vec<Entry>, LedgerError> {
+        let bodies: Vec<String> = {
+            let connection = self.connection();
+            let mut statement = connection.prepare(query).map_err(|source| self.sqlite(source))?;
+            let rows = statement
+                .query_map(rusqlite::params_from_iter(values), |row| row.get(0))
+                .map_err(|source| self.sqlite(source))?;
+            rows.collect::<Result<_, _>>().map_err(|source| self.sqlite(source))?
+        };
+        bodies.iter().map(|body| self.decode(body)).collect()
+    }
+
+    fn decode(&self, body: &str) -> Result<Entry, LedgerError> {
+        serde_json::from_str(body)
+            .map_err(|error| LedgerError::Damaged { path: self.path.clone(), why: error.to_string() })
+    }
+}
+
+/// The first record of a step that was not taken back since: what was there before *any* attempt.
+pub(crate) fn standing_record(entries: &[Entry]) -> Option<&UndoRecord> {
+    let mut standing = None;
+    for entry in entries {
+        match (entry.id.direction, entry.outcome()) {
+            (Direction::Do, Some(Outcome::Failed { restored: true, .. })) => standing = None,
+            // Nothing was changed by it.
+            (Direction::Do, Some(Outcome::Refused(_))) => {}
+            (Direction::Do, Some(Outcome::Done { .. } | Outcome::Failed { .. }) | None) => {
+                standing = standing.or(entry.undo());
+            }
+            (Direction::Undo, Some(Outcome::Done { .. })) => standing = None,
+            (Direction::Undo, _) => {}
+        }
+    }
+    standing
+}
+
+fn encode(entry: &Entry) -> String {
+    serde_json::to_string(entry).expect("an entry is plain data with text keys, which JSON can always hold")
+}
+
+fn read_epoch(connection: &Connection) -> Result<Epoch, rusqlite::Error> {
+    let number: i64 =
+        connection.query_row("SELECT highest FROM epoch WHERE only_row = 1", [], |row| row.get(0))?;
+    Ok(Epoch(u64::try_from(number).unwrap_or(0)))
+}
+
+fn check(path: &Path, connection: &Connection) -> Result<(), LedgerError> {
+    let damaged = |why: String| LedgerError::Damaged { path: path.to_owned(), why };
+    let said: String = connection
+        .query_row("PRAGMA quick_check(1)", [], |row| row.get(0))
+        .map_err(|error| damaged(error.to_string()))?;
+    if said != "ok" {
+        return Err(damaged(said));
+    }
+    let id: i32 = connection
+        .query_row("PRAGMA application_id", [], |row| row.get(0))
+        .map_err(|error| damaged(error.to_string()))?;
+    let version: i32 = connection
+        .query_row("PRAGMA user_version", [], |row| row.get(0))
+        .map_err(|error| damaged(error.to_string()))?;
+    // A crash while the first tables were made leaves a file without an id: nothing was ever recorded in it.
+    if version == 0 && id == 0 {
+        let tables: i64 = connection
+            .query_row("SELECT count(*) FROM sqlite_schema", [], |row| row.get(0))
+            .map_err(|error| damaged(error.to_string()))?;
+        return if tables == 0 { Ok(()) } else { Err(LedgerError::Foreign { path: path.to_owned() }) };
+    }
+    if id != APPLICATION_ID {
+        return Err(LedgerError::Foreign { path: path.to_owned() });
+    }
+    if version > VERSION {
+        return Err(LedgerError::Newer { path: path.to_owned(), found: version });
+    }
+    Ok(())
+}
+
+fn mark(marker: &Path) -> io::Result<()> {
+    File::create(marker)?.sync_all()?;
+    match marker.parent() {
+        Some(parent) => File::open(parent)?.sync_all(),
+        None => Ok(()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use replank_common::action::UnitMask;
+    use replank_common::outcome::{How, Refusal};
+    use std::fs;
+
+    fn id(direction: &str, attempt: u32) -> ActionId {
+        format!("run-0192aabbccddeeff0011223344556677/h1.mask/{direction}/{attempt}").parse().unwrap()
+    }
+
+    fn plan() -> PlanId {
+        PlanId::new(format!("sha256:{}", "a".repeat(64))).unwrap()
+    }
+
+    fn mask() -> Work {
+        Work::Do(replank_common::action::Action::UnitMask(UnitMask {
+            unit: "x.service".into(),
+            runtime: false,
+        }))
+    }
+
+    fn intent(attempt: u32, undo: UndoRecord) -> NewIntent {
+        NewIntent { id: id("do", attempt), plan: plan(), work: mask(), undo, at_ms: 1 }
+    }
+
+    fn done() -> Outcome {
+        Outcome::Done { how: How::Applied, took_ms: 1, changes: vec![], findings: vec![] }
+    }
+
+    fn tree(path: &str) -> UndoRecord {
+        UndoRecord::Tree { path: path.into() }
+    }
+
+    #[test]
+    fn an_intent_survives_reopening_and_ends_once() {
+        let dir = tempfile::tempdir().unwrap();
+        {
+            let ledger = Ledger::open(dir.path()).unwrap();
+            ledger.intend(intent(1, tree("/a"))).unwrap();
+        }
+        let ledger = Ledger::open(dir.path()).unwrap();
+        assert_eq!(ledger.unfinished().unwrap().len(), 1);
+        assert!(matches!(
+            ledger.intend(intent(1, tree("/b"))),
+            Err(LedgerError::Illegal(IllegalEntry::IntendedTwice(_)))
+        ));
+        ledger.end(&id("do", 1), done(), 2).unwrap();
+        assert!(matches!(
+            ledger.end(&id("do", 1), done(), 3),
+            Err(LedgerError::Illegal(IllegalEntry::EndedTwice(_)))
+        ));
+        let entry = ledger.look_up(&id("do", 1)).unwrap().unwrap();
+        assert_eq!((entry.undo(), entry.outcome()), (Some(&tree("/a")), Some(&done())));
+        assert!(ledger.unfinished().unwrap().is_empty());
+    }
+
+    #[test]
+    fn an_old_epoch_is_refused_also_after_reopening() {
+        let dir = tempfile::tempdir().unwrap();
+        let ledger = Ledger::open(dir.path()).unwrap();
+        assert!(ledger.obey(Epoch(7)).unwrap());
+        drop(ledger);
+        let ledger = Ledger::open(dir.path()).unwrap();
+        assert!(!ledger.obey(Epoch(6)).unwrap());
+        assert!(ledger.obey(Epoch(7)).unwrap());
+        assert_eq!(ledger.epoch().unwrap(), Epoch(7));
+    }
+
+    #[test]
+    fn a_ledger_that_is_gone_damaged_foreign_or_newer_is_never_begun_anew() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("ledger.sqlite");
+        drop(Ledger::open(dir.path()).unwrap());
+        let good = fs::read(&path).unwrap();
+
+        fs::remove_file(&path).unwrap();
+        assert!(matches!(Ledger::open(dir.path()), Err(LedgerError::Gone { .. })));
+
+        let mut torn = good.clone();
+        torn[4096..].fill(0x55);
+        fs::write(&path, &torn).unwrap();
+        assert!(matches!(Ledger::open(dir.path()), Err(LedgerError::Damaged { .. })));
+
+        fs::write(&path, b"this is a text file of somebody else, longer than SQLite's own header of a hundred bytes, is it not? Yes.").unwrap();
+        assert!(matches!(Ledger::open(dir.path()), Err(LedgerError::Damaged { .. })));
+
+        fs::remove_file(&path).unwrap();
+        let other = Connection::open(&path).unwrap();
+        other.execute_batch("CREATE TABLE t (x)").unwrap();
+        drop(other);
+        assert!(matches!(Ledger::open(dir.path()), Err(LedgerError::Foreign { .. })));
+
+        fs::write(&path, &good).unwrap();
+        let newer = Connection::open(&path).unwrap();
+        newer.pragma_update(None, "user_version", VERSION + 1).unwrap();
+        drop(newer);
+        assert!(
+            matches!(Ledger::open(dir.path()), Err(LedgerError::Newer { found, .. }) if found == VERSION + 1)
+        );
+    }
+
+    #[test]
+    fn the_first_record_of_a_step_stands_until_it_is_taken_back() {
+        let dir = tempfile::tempdir().unwrap();
+        let ledger = Ledger::open(dir.path()).unwrap();
+        let of_step = || ledger.of_step(&id("do", 1).run, &id("do", 1).step).unwrap();
+        ledger.intend(intent(1, tree("/first"))).unwrap();
+        let failed = |restored| Outcome::Failed {
+            code: "RP5000".into(),
+            error: "e".into(),
+            remedy: "r".into(),
+            restored,
+            took_ms: 1,
+        };
+        ledger.end(&id("do", 1), failed(false), 2).unwrap();
+        ledger.intend(intent(2, tree("/second"))).unwrap();
+        assert_eq!(standing_record(&of_step()), Some(&tree("/first")));
+        ledger.end(&id("do", 2), failed(true), 2).unwrap();
+        assert_eq!(standing_record(&of_step()), None, "the agent put everything back itself");
+        ledger.intend(intent(3, tree("/third"))).unwrap();
+        ledger.end(&id("do", 3), done(), 2).unwrap();
+        let undo = NewIntent {
+            id: id("undo", 1),
+            plan: plan(),
+            work: Work::Undo(id("do", 3)),
+            undo: tree("/third"),
+            at_ms: 4,
+        };
+        ledger.intend(undo).unwrap();
+        assert_eq!(standing_record(&of_step()), Some(&tree("/third")));
+        ledger.end(&id("undo", 1), done(), 5).unwrap();
+        assert_eq!(standing_record(&of_step()), None);
+    }
+
+    #[test]
+    fn what_never_began_ends_refused_or_found_done_and_never_failed() {
+        let dir = tempfile::tempdir().unwrap();
+        let ledger = Ledger::open(dir.path()).unwrap();
+        let refused = Outcome::Refused(Refusal {
+            code: "RP4101".into(),
+            reason: "no".into(),
+            remedy: "ask".into(),
+            findings: vec![],
+        });
+        ledger.end_unbegun(id("do", 1), plan(), mask(), None, refused.clone(), 1).unwrap();
+        assert_eq!(ledger.look_up(&id("do", 1)).unwrap().unwrap().outcome(), Some(&refused));
+        let failed = Outcome::Failed {
+            code: "RP5000".into(),
+            error: "e".into(),
+            remedy: "r".into(),
+            restored: false,
+            took_ms: 0,
+        };
+        assert!(ledger.end_unbegun(id("do", 2), plan(), mask(), None, failed, 1).is_err());
+    }
+}
