@@ -96,6 +96,6 @@ impl Perform for LibvirtAnchor {
         };
         let restart =
             Restart { kind: KIND, unit: &self.unit, expect: &expect, listening: &listening, silent: &silent };
-        Ok(libvirt_watch::carry_out(host, restart, progress)?)
+        libvirt_watch::carry_out(host, restart, progress)
     }
 }

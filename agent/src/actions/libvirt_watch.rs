@@ -18,7 +18,7 @@
 //! | daemon started | the new daemon | waited for and verified |
 
 use super::answer::{change, failure, refusal, systemd_failure, systemd_refusal};
-use super::{Failure, Host, Progress, Report};
+use super::{ActError, Failure, Host, Progress, Report};
 use crate::host::files::FileError;
 use crate::host::libvirt::{Libvirt, hooks, sockets_of};
 use crate::host::proc::{self, ProcessId};
@@ -215,12 +215,13 @@ fn not_written(error: &FileError) -> Failure {
 /// Restarts the daemon, or starts it when an earlier try was interrupted in between.
 ///
 /// # Errors
-/// `Failure` says what is not as it must be; libvirtd is running then unless it could not be started.
+/// A refusal when the guests cannot be told before anything was touched. `Failure` says what is not as it must be; libvirtd is running
+/// then unless it could not be started.
 pub(super) fn carry_out(
     host: &Host,
     restart: Restart<'_>,
     progress: Progress<'_>,
-) -> Result<Report, Failure> {
+) -> Result<Report, ActError> {
     let started = Instant::now();
     let unit = restart.unit;
     let census = host.guests.census();
@@ -231,18 +232,18 @@ pub(super) fn carry_out(
 
     let watch = Watch::over(&before.guests);
     let (result, lost) = watch.during(host, || -> Result<Taken, Failure> {
+        let since = Instant::now();
         if old.is_some() {
             progress(Some(100), "stopping libvirtd; guests run on");
             stop(host, unit)?;
         }
         progress(Some(300), "starting libvirtd");
-        let stopped_at = Instant::now();
         start(host, restart, &before)?;
         progress(Some(500), "waiting for libvirtd to take over its guests");
-        await_daemon(host, restart, &before, stopped_at)
+        await_daemon(host, restart, &before, since)
     });
     if let Some(failed) = name_lost(host, &before.guests, &lost) {
-        return Err(failed);
+        return Err(failed.into());
     }
     let taken = result?;
     let left = Some((taken.daemon.pid, taken.daemon.start_ticks));
@@ -278,16 +279,16 @@ fn remember(
     census: &Census,
     runs: bool,
     earlier: Option<Before>,
-) -> Result<Before, Failure> {
+) -> Result<Before, ActError> {
     let mut sockets: BTreeSet<String> = earlier.iter().flat_map(|before| before.sockets.clone()).collect();
     let mut guests = earlier.map(|before| before.guests).unwrap_or_default();
     if runs {
-        for disagreement in &census.disagreements {
-            return Err(failure(
+        if let Some(disagreement) = census.disagreements.first() {
+            return Err(ActError::Refused(refusal(
                 "RP5504",
                 format!("the census does not agree: {disagreement}"),
-                "libvirtd was not touched; see `virsh list --all` and the status files on the host",
-            ));
+                "see `virsh list --all` and the status files on the host",
+            )));
         }
         guests = census.guests.values().cloned().collect();
         for socket in sockets_of(restart.unit) {

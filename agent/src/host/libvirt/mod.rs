@@ -7,6 +7,7 @@
 mod answers;
 pub mod hooks;
 mod network;
+pub mod trial;
 
 pub use network::{Answered, speaks_libvirt};
 

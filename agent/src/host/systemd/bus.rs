@@ -23,6 +23,8 @@ const RELOAD: Duration = Duration::from_secs(90);
 /// systemd's job mode: replace a queued job that conflicts, as `systemctl` does.
 const MODE: &str = "replace";
 
+const ALREADY_SUBSCRIBED: &str = "org.freedesktop.systemd1.AlreadySubscribed";
+
 /// systemd's manager on the system bus.
 #[derive(Debug)]
 pub struct Bus {
@@ -131,7 +133,11 @@ impl Bus {
         let name = unit.to_owned();
         let result = self.wait(&what, deadline, async move {
             let manager = ManagerProxy::new(&connection).await?;
-            manager.subscribe().await?;
+            match manager.subscribe().await {
+                // A connection stays subscribed from its first job on.
+                Err(zbus::Error::MethodError(name, ..)) if name.as_str() == ALREADY_SUBSCRIBED => {}
+                other => other?,
+            }
             let mut removed = manager.receive_job_removed().await?;
             let job = match verb {
                 Verb::Start => manager.start_unit(&name, MODE).await?,
