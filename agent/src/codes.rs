@@ -3,7 +3,9 @@
 //!
 //! | range | of |
 //! | --- | --- |
-//! | RP40xx–RP49xx | census, guard, policy, ledger, link |
+//! | RP40xx | configuration, enrolment, identity, link |
+//! | RP41xx | the host's policy |
+//! | RP42xx–RP49xx | census, guard, ledger |
 //! | RP50xx | repositories |
 //! | RP51xx | packages |
 //! | RP52xx | trees |
@@ -11,5 +13,61 @@
 //! | RP54xx | units |
 //! | RP55xx | libvirt |
 
-/// Code and meaning, in ascending order of code.
-pub const TABLE: &[(&str, &str)] = &[];
+macro_rules! codes {
+    ($($name:ident $code:literal $title:literal)*) => {
+        $(#[doc = $title] pub const $name: &str = $code;)*
+
+        /// Code and meaning, in ascending order of code.
+        pub const TABLE: &[(&str, &str)] = &[$(($code, $title)),*];
+    };
+}
+
+codes! {
+    CONFIG "RP4001" "the agent's configuration cannot be used"
+    NOT_ENROLLED "RP4002" "this host has not been enrolled"
+    ALREADY_ENROLLED "RP4003" "this host is enrolled already"
+    IDENTITY_FILES "RP4004" "the host's identity cannot be read, used or written"
+    UNREACHABLE "RP4005" "the coordinator cannot be reached"
+    SERVER_FOREIGN "RP4006" "what answered is not this fleet's coordinator"
+    CERTIFICATE_EXPIRED "RP4007" "a certificate has expired"
+    CERTIFICATE_EARLY "RP4008" "a certificate is not yet valid"
+    REVOKED "RP4009" "this host was revoked"
+    CERTIFICATE_REFUSED "RP4010" "a certificate was refused"
+    OTHER_HOST "RP4011" "a host's certificate was used for another host"
+    TOKEN_MALFORMED "RP4012" "the join token is malformed"
+    TOKEN_FOREIGN "RP4013" "the join token is of another fleet"
+    TOKEN_UNKNOWN "RP4014" "the join token is not known to the coordinator"
+    TOKEN_WRONG_HOST "RP4015" "the join token is for another host"
+    TOKEN_USED "RP4016" "the join token was used before"
+    TOKEN_EXPIRED "RP4017" "the join token has expired"
+    REQUEST_REFUSED "RP4018" "the certificate request was refused"
+    COORDINATOR_REFUSED "RP4019" "the coordinator refused"
+    OLD_EPOCH "RP4020" "the command carries an old epoch"
+    NOT_UNDERSTOOD "RP4021" "the command is not understood"
+    CANCELLED "RP4022" "the action was cancelled before it started"
+    STOPPING "RP4023" "the agent is stopping"
+    METRICS_ADDRESS "RP4024" "the address for metrics cannot be used"
+    NOT_ROOT "RP4025" "the agent does not run as root"
+    POLICY_FILE "RP4101" "the policy file cannot be used"
+    OBSERVE_ONLY "RP4102" "this host is observed only"
+    FAMILY_FORBIDDEN "RP4103" "the policy forbids the family of the action"
+    FILE_FORBIDDEN "RP4104" "the policy forbids the path of a file"
+    TREE_FORBIDDEN "RP4105" "the policy forbids the path of a tree"
+    REPOSITORY_FORBIDDEN "RP4106" "the policy forbids the address of a repository"
+    LEDGER "RP4201" "the agent's ledger cannot be used"
+    LIBVIRT_SILENT "RP5501" "libvirt does not answer"
+    LIBVIRT_STOPPED "RP5502" "libvirt's daemon does not run"
+    LIBVIRT_KILL_MODE "RP5503" "stopping libvirt's daemon would end guests"
+    LIBVIRT_CENSUS "RP5504" "the guests cannot be told before a restart of libvirt"
+    LIBVIRT_JOB "RP5505" "a guest has a job in flight"
+    LIBVIRT_RUN_FULL "RP5506" "there is no room for status files"
+    LIBVIRT_HOOK "RP5507" "a libvirt hook would have guests killed"
+    LIBVIRT_START "RP5508" "libvirt's daemon did not come up as expected"
+    LIBVIRT_LOST "RP5509" "a guest was lost during a restart of libvirt"
+    LIBVIRT_TAKE_OVER "RP5510" "libvirt has not taken over every guest"
+    LIBVIRT_ON_DISK "RP5511" "the installed libvirt is not the one expected"
+    LIBVIRT_UNREADABLE "RP5512" "a libvirt cannot read the status of a guest"
+    LIBVIRT_TRIAL_UNCLEAR "RP5513" "a trial of libvirt does not tell about a guest"
+    LIBVIRT_TRIAL "RP5514" "a trial of libvirt could not be carried out"
+    LIBVIRT_SOCKET "RP5515" "a socket of libvirt does not listen"
+}

@@ -10,8 +10,10 @@ mod file_write;
 mod given_back;
 mod libvirt_anchor;
 mod libvirt_restart;
+mod libvirt_trial;
 mod libvirt_watch;
 mod repository_pin;
+mod staged;
 #[cfg(test)]
 mod sweep;
 #[cfg(test)]

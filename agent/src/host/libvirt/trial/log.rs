@@ -109,7 +109,9 @@ pub(super) fn judge(text: &str, guests: &[String]) -> Verdicts {
     let complete = is_complete(text);
     let why = match (complete, last_error) {
         (true, _) => "libvirtd did not look at its status file".to_owned(),
-        (false, Some(error)) => format!("libvirtd ended before it had read all status files: {}", error.trim()),
+        (false, Some(error)) => {
+            format!("libvirtd ended before it had read all status files: {}", error.trim())
+        }
         (false, None) => {
             let last = text.lines().last().unwrap_or_default().trim();
             format!("libvirtd did not get as far as reading all status files; it said last: {last}")
@@ -172,6 +174,9 @@ mod tests {
             2026-11-24 05:10:00.123+0000: 1: error : qemuDomainObjPrivateXMLParse:3 : internal error: Unknown qemu capabilities flag x : y\n\
             2026-11-24 05:10:00.123+0000: 1: info : virDomainObjListLoadAllConfigs:1 : Scanning for configs in /etc/libvirt/qemu\n";
         let verdicts = judge(text, &guests(&["a b"]));
-        assert_eq!(verdicts["a b"], Read::No("internal error: Unknown qemu capabilities flag x : y".to_owned()));
+        assert_eq!(
+            verdicts["a b"],
+            Read::No("internal error: Unknown qemu capabilities flag x : y".to_owned())
+        );
     }
 }

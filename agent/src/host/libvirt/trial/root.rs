@@ -135,7 +135,8 @@ fn merge_links(host: &Host, tree: &Path) -> Result<(), TrialError> {
         }
         let target = tree.join(target.strip_prefix("/").unwrap_or(&target));
         make(&target)?;
-        host.programs.run_ok(&Command::new("cp").args(["-a", "-T"]).arg(&here).arg(&target).deadline(UNPACK))?;
+        host.programs
+            .run_ok(&Command::new("cp").args(["-a", "-T"]).arg(&here).arg(&target).deadline(UNPACK))?;
         step(format!("remove {}", here.display()), fs::remove_dir_all(&here))?;
     }
     Ok(())
@@ -150,9 +151,10 @@ fn hide_installed(host: &Host, trial: &Trial<'_>, tree: &Path) -> Result<(), Tri
         }
         for file in backend.contents_of_installed(&package)?.files {
             let Some(real) = real_place(host, &file) else { continue };
-            let is_shared = real.components().nth(1).is_some_and(|first| {
-                SHARED.iter().any(|name| first.as_os_str() == *name)
-            });
+            let is_shared = real
+                .components()
+                .nth(1)
+                .is_some_and(|first| SHARED.iter().any(|name| first.as_os_str() == *name));
             let here = tree.join(real.strip_prefix("/").unwrap_or(&real));
             if !is_shared || fs::symlink_metadata(&here).is_ok() {
                 continue;
