@@ -2,8 +2,38 @@
 //!
 //! Owns the comparison of a package transaction with the use that guests make of files. Never resolves or runs a transaction.
 
+mod action;
+mod files;
+mod retained;
+mod scriptlet;
+pub mod shell;
+
+pub use action::{judge_action, needs_agreement, needs_usage};
+pub use retained::kept;
+
+use crate::guests::usage::Usage;
 use replank_common::facts::PackageManager;
-use std::path::PathBuf;
+use replank_common::finding::{Finding, Severity};
+use replank_common::ids::HostName;
+use scriptlet::{Harm, Kind};
+use std::collections::BTreeSet;
+use std::fmt::Display;
+use std::path::{Path, PathBuf};
+
+pub const CODE_DAEMON: &str = "RP4301";
+pub const CODE_IN_PLACE: &str = "RP4302";
+pub const CODE_REMOVES: &str = "RP4303";
+pub const CODE_ENDS: &str = "RP4304";
+pub const CODE_CANNOT_TELL: &str = "RP4305";
+pub const CODE_LAZY: &str = "RP4306";
+pub const CODE_EMULATOR_REMOVED: &str = "RP4307";
+pub const CODE_SOCKET_REMOVED: &str = "RP4308";
+pub const CODE_MANAGER_REMOVED: &str = "RP4309";
+pub const CODE_FILE_IN_USE: &str = "RP4310";
+pub const CODE_ACTION_IN_USE: &str = "RP4311";
+pub const CODE_UNIT: &str = "RP4312";
+pub const CODE_DISAGREEMENT: &str = "RP4313";
+pub const CODE_USAGE_UNKNOWN: &str = "RP4314";
 
 /// When a scriptlet runs in a transaction.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -22,6 +52,7 @@ pub struct Scriptlet {
     pub phase: Phase,
     /// It belongs to the package that is installed now, not to the one that comes.
     pub of_old_package: bool,
+    /// A first line `#!` names an interpreter other than a shell.
     pub text: String,
 }
 
@@ -47,3 +78,124 @@ pub struct Transaction {
     pub manager: PackageManager,
     pub items: Vec<TransactionItem>,
 }
+
+/// What a transaction is compared with.
+pub struct Situation<'a> {
+    pub host: &'a HostName,
+    pub usage: &'a Usage,
+    /// Whether the files of a directory, as guests use them, are kept in the agent's own directory.
+    pub kept: &'a dyn Fn(&Path) -> bool,
+    /// A path without symlinks in its directories, as processes show it: `/lib/x` is `/usr/lib/x` where `/lib` is a link.
+    pub resolve: &'a dyn Fn(&Path) -> PathBuf,
+}
+
+impl std::fmt::Debug for Situation<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Situation")
+            .field("host", self.host)
+            .field("usage", self.usage)
+            .finish_non_exhaustive()
+    }
+}
+
+/// Compares a transaction with what guests use. Pure. No finding that [`Severity::Blocks`]: it may run, under the backend's
+/// own suppression of scripts (`noscripts` with RPM, policy-rc.d with Debian).
+pub fn judge(transaction: &Transaction, situation: &Situation<'_>) -> Vec<Finding> {
+    let mut findings = files::judge(transaction, situation);
+    let mut seen = BTreeSet::new();
+    for item in &transaction.items {
+        for script in &item.scriptlets {
+            for harm in scriptlet::harms(transaction.manager, item, script, situation) {
+                let key = (
+                    script.package.clone(),
+                    script.name.clone(),
+                    script.of_old_package,
+                    harm.subject.clone(),
+                    harm.asks_policy,
+                );
+                if seen.insert(key) {
+                    findings.push(of_harm(transaction.manager, script, &harm, situation.host));
+                }
+            }
+        }
+    }
+    findings
+}
+
+/// `path` with the links in its directories followed, below `root`. A path that is not there is given back as it is.
+pub fn resolve_below(root: &Path, path: &Path) -> PathBuf {
+    let (Some(parent), Some(name)) = (path.parent(), path.file_name()) else { return path.to_path_buf() };
+    let below = root.join(parent.strip_prefix("/").unwrap_or(parent));
+    let Ok(real) = below.canonicalize() else { return path.to_path_buf() };
+    let Ok(root) = root.canonicalize() else { return path.to_path_buf() };
+    match real.strip_prefix(&root) {
+        Ok(inside) => Path::new("/").join(inside).join(name),
+        Err(_) => path.to_path_buf(),
+    }
+}
+
+fn of_harm(manager: PackageManager, script: &Scriptlet, harm: &Harm, host: &HostName) -> Finding {
+    let (code, does) = match harm.kind {
+        Kind::Daemon => (CODE_DAEMON, "stops or restarts what guests depend on"),
+        Kind::WritesInPlace => (CODE_IN_PLACE, "writes into a file that guests have mapped or may load"),
+        Kind::Removes => (CODE_REMOVES, "removes what guests use"),
+        Kind::EndsGuests => (CODE_ENDS, "may end guests"),
+        Kind::CannotTell => {
+            (CODE_CANNOT_TELL, "names what guests depend on in a way that cannot be told beforehand")
+        }
+    };
+    let whose = if script.of_old_package { "the installed" } else { "the new" };
+    let cause = format!(
+        "{} of {whose} package {} {} {does}: `{}` (line {})",
+        script.name, script.package, script.version, harm.command, harm.line
+    );
+    let severity = match manager {
+        PackageManager::Dnf | PackageManager::Yum => {
+            Severity::Neutralised { how: "the transaction runs no scriptlets (tsflags=noscripts)".to_owned() }
+        }
+        PackageManager::Apt if harm.asks_policy => {
+            Severity::Neutralised { how: "policy-rc.d refuses it during the transaction".to_owned() }
+        }
+        PackageManager::Apt => Severity::Blocks,
+    };
+    let remedy = "leave the package out, take a version without it, or move the guests away first";
+    finding(host, code, severity, &harm.subject, cause, remedy)
+}
+
+fn finding(
+    host: impl AsHost,
+    code: &str,
+    severity: Severity,
+    subject: impl Display,
+    cause: String,
+    remedy: &str,
+) -> Finding {
+    Finding {
+        code: code.to_owned(),
+        host: Some(host.as_host().clone()),
+        severity,
+        subject: subject.to_string(),
+        cause,
+        remedy: remedy.to_owned(),
+    }
+}
+
+/// Where a finding's host is taken from.
+trait AsHost {
+    fn as_host(&self) -> &HostName;
+}
+
+impl AsHost for &HostName {
+    fn as_host(&self) -> &HostName {
+        self
+    }
+}
+
+impl AsHost for &Situation<'_> {
+    fn as_host(&self) -> &HostName {
+        self.host
+    }
+}
+
+#[cfg(test)]
+mod tests;
