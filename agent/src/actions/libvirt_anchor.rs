@@ -4,6 +4,7 @@
 //! started itself. The crash table is that of [`super::libvirt_watch`].
 
 use super::answer::{foreign_record, refusal, systemd_refusal};
+use super::libvirt_safe;
 use super::libvirt_watch::{self, Restart};
 use super::{ActError, Failure, Host, Perform, Progress, Report, Standing};
 use crate::host::libvirt::{Libvirt, installed_version};
@@ -20,13 +21,13 @@ impl Perform for LibvirtAnchor {
         libvirt_watch::daemon(host, &self.unit)
             .map_err(|e| systemd_refusal(&e))?
             .map(|_| Standing::Ready)
-            .ok_or_else(|| libvirt_watch::not_running(&self.unit))
+            .ok_or_else(|| libvirt_safe::not_running(&self.unit))
     }
 
     fn prepare(&self, host: &Host) -> Result<UndoRecord, Refusal> {
         let daemon = libvirt_watch::daemon(host, &self.unit)
             .map_err(|e| systemd_refusal(&e))?
-            .ok_or_else(|| libvirt_watch::not_running(&self.unit))?;
+            .ok_or_else(|| libvirt_safe::not_running(&self.unit))?;
         let version = Libvirt::new(host).running_version().map_err(|error| {
             refusal(
                 "RP5501",
@@ -60,12 +61,11 @@ impl Perform for LibvirtAnchor {
             |error: crate::host::files::FileError| ActError::Refused(super::answer::file_refusal(&error));
         let begun = libvirt_watch::begun(host, KIND, &self.unit, boot_id).map_err(files)?;
         let running = libvirt_watch::daemon(host, &self.unit).map_err(|e| systemd_refusal(&e))?;
-        if let (Some(daemon), None) = (running, &begun) {
-            if daemon == recorded
-                || libvirt_watch::is_left_by(host, KIND, &self.unit, daemon).map_err(files)?
-            {
-                return Ok(Report::default());
-            }
+        if let (Some(daemon), None) = (running, &begun)
+            && (daemon == recorded
+                || libvirt_watch::is_left_by(host, KIND, &self.unit, daemon).map_err(files)?)
+        {
+            return Ok(Report::default());
         }
         let on_disk = installed_version(host, &self.unit).map_err(|error| {
             refusal("RP5511", error, "see whether libvirt's packages are installed whole, then retry")
@@ -79,7 +79,7 @@ impl Perform for LibvirtAnchor {
         }
         // A stopped daemon cannot be asked about its guests; it is started in any case.
         if running.is_some() {
-            libvirt_watch::safe_to_restart(host, &self.unit)?;
+            libvirt_safe::safe_to_restart(host, &self.unit)?;
         }
         let (listening, silent): (Vec<String>, Vec<String>) = {
             let mut enabled = Vec::new();

@@ -3,6 +3,7 @@
 //! There is nothing to give back here: on the way back the anchor's undo, which comes last, restarts the daemon again.
 
 use super::answer::{failure, file_refusal, refusal, systemd_failure, systemd_refusal};
+use super::libvirt_safe;
 use super::libvirt_watch::{self, Restart};
 use super::{ActError, Failure, Host, Perform, Progress, Report, Standing};
 use crate::host::libvirt::{Libvirt, installed_version};
@@ -31,7 +32,7 @@ impl Perform for LibvirtRestart {
             return if begun.is_some() {
                 Ok(Standing::Half)
             } else {
-                Err(libvirt_watch::not_running(&self.unit))
+                Err(libvirt_safe::not_running(&self.unit))
             };
         };
         if begun.is_none() && self.is_done(host, daemon)? {
@@ -47,7 +48,7 @@ impl Perform for LibvirtRestart {
                 "see whether the packages of the plan are installed; the fleet file must name the version that they bring",
             ));
         }
-        libvirt_watch::safe_to_restart(host, &self.unit)?;
+        libvirt_safe::safe_to_restart(host, &self.unit)?;
         Ok(if begun.is_some() { Standing::Half } else { Standing::Ready })
     }
 
@@ -56,7 +57,7 @@ impl Perform for LibvirtRestart {
     }
 
     fn apply(&self, host: &Host, _record: &UndoRecord, progress: Progress<'_>) -> Result<Report, ActError> {
-        Ok(libvirt_watch::carry_out(host, restart(self), progress)?)
+        libvirt_watch::carry_out(host, restart(self), progress)
     }
 
     fn verify(&self, host: &Host, _record: &UndoRecord) -> Result<(), Failure> {

@@ -65,9 +65,9 @@ fn which(of: TrialOf) -> &'static str {
 
 /// A finding for each guest that was not proved to be readable.
 fn unreadable(host: &Host, of: TrialOf, verdicts: &Verdicts) -> Vec<Finding> {
-    let (make, remedy): (fn(&Host, &'static str, String, String, &'static str) -> Finding, _) = match of {
-        TrialOf::New => (|h, c, s, w, r| blocks(h, c, s, w, r), REMEDY_NEW),
-        TrialOf::Old => (|h, c, s, w, r| note(h, c, s, w, r), REMEDY_OLD),
+    let make = |code, guest: String, cause: String| match of {
+        TrialOf::New => blocks(host, code, guest, cause, REMEDY_NEW),
+        TrialOf::Old => note(host, code, guest, cause, REMEDY_OLD),
     };
     let who = which(of);
     verdicts
@@ -80,7 +80,7 @@ fn unreadable(host: &Host, of: TrialOf, verdicts: &Verdicts) -> Vec<Finding> {
                     ("RP5513", format!("whether {who} can read its status cannot be told: {why}"))
                 }
             };
-            Some(make(host, code, format!("guest {guest}"), cause, remedy))
+            Some(make(code, format!("guest {guest}"), cause))
         })
         .collect()
 }

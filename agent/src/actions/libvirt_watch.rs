@@ -3,7 +3,7 @@
 //!
 //! A libvirtd that starts takes over the guests that run, and kills a guest that it cannot take over
 //! (`qemuProcessReconnect` ends in `qemuProcessStop`). Nothing here can hinder that; so everything that is known to make it fail is
-//! looked at before the daemon is stopped, and every guest is watched until the new daemon has saved its status file, which is the
+//! looked at before the daemon is stopped ([`super::libvirt_safe`]), and every guest is watched until the new daemon has saved its status file, which is the
 //! last thing it does for a guest that it has taken over.
 //!
 //! The order is: sockets, daemon, then sockets, daemon. A socket unit does not start while its daemon runs, and a socket that listens
@@ -15,22 +15,21 @@
 //! | some sockets stopped | the old daemon running, deaf on some | the same |
 //! | daemon stopped | no daemon, guests running | `Half`: sockets and daemon are started, the guests of the note compared |
 //! | sockets started | no daemon, or one that a client started | `Half`, or the new daemon is found |
-//! | daemon started | the new daemon | waited for and verified |
+//! | daemon started | the new daemon | `Half`: not restarted again; waited for, and its guests compared |
 
-use super::answer::{change, failure, refusal, systemd_failure, systemd_refusal};
+use super::answer::{change, failure, refusal, systemd_failure};
 use super::{ActError, Failure, Host, Progress, Report};
 use crate::host::files::FileError;
-use crate::host::libvirt::{Libvirt, hooks, sockets_of};
+use crate::host::libvirt::{Libvirt, sockets_of};
+use crate::host::notes;
 use crate::host::proc::{self, ProcessId};
-use crate::host::{notes, space};
 use replank_common::census::{Census, Guest};
-use replank_common::finding::{Finding, Severity};
 use replank_common::ids::BootId;
-use replank_common::outcome::{Change, Refusal};
+use replank_common::outcome::Change;
 use replank_common::version::Version;
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant, SystemTime};
@@ -43,9 +42,6 @@ const SOCKET: Duration = Duration::from_secs(30);
 const POLL: Duration = Duration::from_millis(100);
 /// How often each guest's process is looked at.
 const WATCH: Duration = Duration::from_millis(10);
-/// Status files are written below `/run`; a write that fails there makes libvirtd kill the guest.
-const RUN_SPARE_BYTES: u64 = 16 << 20;
-const RUN_SPARE_INODES: u64 = 1024;
 const STATUS_FILES: &str = "/run/libvirt/qemu";
 
 /// What has to outlive a crash between stop and start.
@@ -55,6 +51,8 @@ pub(super) struct Before {
     /// The restart has begun and not been verified.
     open: bool,
     guests: Vec<Guest>,
+    /// The daemon that is to be stopped.
+    old: Option<(u32, u64)>,
     /// Sockets that listened.
     sockets: BTreeSet<String>,
     /// The daemon that a finished restart left.
@@ -105,99 +103,6 @@ pub(super) fn is_left_by(host: &Host, kind: &str, unit: &str, daemon: ProcessId)
     }))
 }
 
-/// Everything known that would make a starting libvirtd kill or forget a guest.
-///
-/// # Errors
-/// The refusal names all of it.
-pub(super) fn safe_to_restart(host: &Host, unit: &str) -> Result<(), Refusal> {
-    let mut found = Vec::new();
-    let mut block = |code: &'static str, subject: String, cause: String, remedy: &str| {
-        found.push(Finding {
-            code: code.to_owned(),
-            host: Some(host.name.clone()),
-            severity: Severity::Blocks,
-            subject,
-            cause,
-            remedy: remedy.to_owned(),
-        });
-    };
-    let status = host.systemd.status(unit).map_err(|e| systemd_refusal(&e))?;
-    if status.kill_mode.as_deref() != Some("process") {
-        block(
-            "RP5503",
-            unit.to_owned(),
-            format!(
-                "its KillMode is {}: stopping it would end guests",
-                status.kill_mode.as_deref().unwrap_or("not told")
-            ),
-            "remove the drop-in that changes KillMode",
-        );
-    }
-    for disagreement in &host.guests.census().disagreements {
-        block(
-            "RP5504",
-            "the census".to_owned(),
-            disagreement.to_string(),
-            "see `virsh list --all` and the status files on the host; nothing is repaired by itself",
-        );
-    }
-    match Libvirt::new(host).jobs() {
-        Ok(jobs) => {
-            for (guest, job) in jobs {
-                block(
-                    "RP5505",
-                    format!("guest {guest}"),
-                    format!("{job} is in flight"),
-                    "let the job end, then retry",
-                );
-            }
-        }
-        Err(error) => block(
-            "RP5501",
-            "libvirtd".to_owned(),
-            format!("jobs of guests cannot be told: {error}"),
-            "see whether `virsh list` and `virsh domjobinfo` answer on the host",
-        ),
-    }
-    match space::of(host, Path::new("/run")) {
-        Ok(run)
-            if !run.read_only
-                && run.available_bytes >= RUN_SPARE_BYTES
-                // A file system without a fixed number of inodes says 0 of 0.
-                && (run.free_inodes >= RUN_SPARE_INODES || run.free_inodes == 0) => {}
-        Ok(run) => block(
-            "RP5506",
-            "/run".to_owned(),
-            format!("{} KiB are free there, read-only: {}", run.available_bytes >> 10, run.read_only),
-            "make room in /run: a guest whose status cannot be saved is killed by libvirtd",
-        ),
-        Err(error) => block("RP5506", "/run".to_owned(), error.to_string(), "see whether /run is mounted"),
-    }
-    for hook in hooks::try_reconnect(host).into_iter().filter(hooks::Hook::kills) {
-        let said = match hook.fact.reconnect_exit {
-            Some(code) => format!("it answers {code} to `reconnect`: {}", hook.fact.detail),
-            None => format!("it gives no answer to `reconnect`: {}", hook.fact.detail),
-        };
-        block(
-            "RP5507",
-            hook.fact.path.display().to_string(),
-            said,
-            "make the hook exit 0 for `reconnect` of any guest: libvirtd kills a guest whose hook fails",
-        );
-    }
-    super::answer::refuse_if_blocked(
-        "RP5507",
-        "a restart of libvirtd now could cost a guest",
-        "remove what is named in the findings, then retry",
-        &found,
-    )
-    .map_err(|mut refused| {
-        // The code of the thing itself, not of the gathering.
-        refused.code.clone_from(&found[0].code);
-        refused
-    })
-}
-
 /// How long the new daemon may take until it has taken every guest over.
 fn allowance() -> Duration {
     let gibibytes = proc::memory().map_or(0, |(total, _)| proc::gibibytes(total));
@@ -227,12 +132,24 @@ pub(super) fn carry_out(
     let census = host.guests.census();
     let old = daemon(host, unit).map_err(|e| systemd_failure(&e))?;
     let earlier = begun(host, restart.kind, unit, census.boot_id).map_err(|e| not_written(&e))?;
-    let before = remember(host, restart, &census, old.is_some(), earlier)?;
+    let started_before = match (&earlier, old) {
+        (Some(earlier), Some(daemon)) => {
+            earlier.old != Some((daemon.pid, daemon.start_ticks)) && all_listen(host, restart, earlier)?
+        }
+        _ => false,
+    };
+    let before = match earlier {
+        Some(earlier) if started_before => earlier,
+        earlier => remember(host, restart, &census, old, earlier)?,
+    };
     let old_version = Libvirt::new(host).running_version().ok().filter(|_| old.is_some());
 
     let watch = Watch::over(&before.guests);
     let (result, lost) = watch.during(host, || -> Result<Taken, Failure> {
         let since = Instant::now();
+        if started_before {
+            return await_daemon(host, restart, &before, since);
+        }
         if old.is_some() {
             progress(Some(100), "stopping libvirtd; guests run on");
             stop(host, unit)?;
@@ -277,12 +194,13 @@ fn remember(
     host: &Host,
     restart: Restart<'_>,
     census: &Census,
-    runs: bool,
+    old: Option<ProcessId>,
     earlier: Option<Before>,
 ) -> Result<Before, ActError> {
+    let earlier_old = earlier.as_ref().and_then(|before| before.old);
     let mut sockets: BTreeSet<String> = earlier.iter().flat_map(|before| before.sockets.clone()).collect();
     let mut guests = earlier.map(|before| before.guests).unwrap_or_default();
-    if runs {
+    if old.is_some() {
         if let Some(disagreement) = census.disagreements.first() {
             return Err(ActError::Refused(refusal(
                 "RP5504",
@@ -298,10 +216,31 @@ fn remember(
             }
         }
     }
-    let before = Before { boot_id: census.boot_id, open: true, guests, sockets, left: None };
+    let old = old.map(|daemon| (daemon.pid, daemon.start_ticks)).or(earlier_old);
+    let before = Before { boot_id: census.boot_id, open: true, guests, old, sockets, left: None };
     notes::write(host, restart.kind, restart.unit, &before).map_err(|e| not_written(&e))?;
     host.boundary.reached("libvirt-restart: note written");
     Ok(before)
+}
+
+/// Sockets that must listen when the restart is over.
+fn wanted(restart: Restart<'_>, before: &Before) -> Vec<String> {
+    let mut sockets = sockets_of(restart.unit);
+    sockets.retain(|socket| {
+        before.sockets.contains(socket) && !restart.silent.contains(socket)
+            || restart.listening.contains(socket)
+    });
+    sockets
+}
+
+fn all_listen(host: &Host, restart: Restart<'_>, before: &Before) -> Result<bool, Failure> {
+    for socket in wanted(restart, before) {
+        let status = host.systemd.status(&socket).map_err(|e| systemd_failure(&e))?;
+        if status.exists() && !status.is_active() {
+            return Ok(false);
+        }
+    }
+    Ok(true)
 }
 
 fn stop(host: &Host, unit: &str) -> Result<(), Failure> {
@@ -323,12 +262,7 @@ fn start(host: &Host, restart: Restart<'_>, before: &Before) -> Result<(), Failu
     if status.needs_reload {
         host.systemd.reload().map_err(|e| systemd_failure(&e))?;
     }
-    for socket in sockets_of(restart.unit) {
-        let wanted = before.sockets.contains(&socket) && !restart.silent.contains(&socket)
-            || restart.listening.contains(&socket);
-        if !wanted {
-            continue;
-        }
+    for socket in wanted(restart, before) {
         let status = host.systemd.status(&socket).map_err(|e| systemd_failure(&e))?;
         if status.is_active() || (!status.exists() && !restart.listening.contains(&socket)) {
             continue;
@@ -434,7 +368,7 @@ fn not_taken_over(host: &Host, before: &Before, daemon: ProcessId) -> Vec<String
             (None, _) => missing.push(format!("guest {} has no status file", guest.name)),
             (_, None) => missing.push("when the daemon started cannot be told".to_owned()),
         }
-        if !census.guests.get(&guest.uuid).is_some_and(|now| now.incarnation == guest.incarnation) {
+        if census.guests.get(&guest.uuid).is_none_or(|now| now.incarnation != guest.incarnation) {
             missing.push(format!("guest {} is not in the census as the same process", guest.name));
         }
     }
@@ -529,15 +463,4 @@ impl Drop for Ending<'_> {
     fn drop(&mut self) {
         self.0.store(true, Ordering::Relaxed);
     }
-}
-
-/// A refusal for a daemon that somebody else stopped.
-pub(super) fn not_running(unit: &str) -> Refusal {
-    refusal(
-        "RP5502",
-        format!("`{unit}` does not run, and replank did not stop it"),
-        format!(
-            "find out why it stopped (`journalctl -u {unit}`), start it, and see that its guests are listed; then retry"
-        ),
-    )
 }

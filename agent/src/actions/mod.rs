@@ -10,6 +10,9 @@ mod file_write;
 mod given_back;
 mod libvirt_anchor;
 mod libvirt_restart;
+mod libvirt_safe;
+#[cfg(test)]
+mod libvirt_tests;
 mod libvirt_trial;
 mod libvirt_watch;
 mod repository_pin;

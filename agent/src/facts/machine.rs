@@ -62,13 +62,13 @@ fn needrestart_files(host: &Host) -> Vec<PathBuf> {
 
 /// The letter that the last uncommented `$nrconf{restart} = 'a';` assigns.
 fn restart_mode(text: &str) -> Option<char> {
-    let assigned = text.lines().filter_map(|line| {
+    let mut assigned = text.lines().filter_map(|line| {
         let (left, right) = line.trim().strip_prefix('$')?.split_once('=')?;
         let name: String = left.chars().filter(|c| !c.is_whitespace() && !matches!(c, '\'' | '"')).collect();
         let value = right.trim().trim_start_matches(['\'', '"']);
         (name == "nrconf{restart}").then(|| value.chars().next())?
     });
-    assigned.last()
+    assigned.next_back()
 }
 
 #[cfg(test)]

@@ -43,13 +43,8 @@ enum Line<'a> {
 
 fn line(text: &str) -> Line<'_> {
     // `2026-11-24 05:10:00.123+0000: 1: info : function:123 : message`
-    let Some((head, message)) = text.split_once(" : ").and_then(|(head, rest)| {
-        let (function, message) = rest.split_once(" : ").unwrap_or(("", rest));
-        Some(((head, function), message))
-    }) else {
-        return Line::Other;
-    };
-    let (level, function) = head;
+    let Some((level, rest)) = text.split_once(" : ") else { return Line::Other };
+    let (function, message) = rest.split_once(" : ").unwrap_or(("", rest));
     if level.ends_with(": error") {
         return Line::Error(message);
     }
