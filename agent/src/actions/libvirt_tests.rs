@@ -325,7 +325,8 @@ fn a_daemon_that_somebody_else_stopped_is_not_started() {
 
 #[test]
 fn what_would_cost_a_guest_is_refused_before_the_daemon_is_touched() {
-    let cases: [(&str, fn(&Field)); 4] = [
+    type Spoil = fn(&Field);
+    let cases: [(&str, Spoil); 4] = [
         ("RP5503", |field| field.stage.state.lock().unwrap().kill_mode = "control-group"),
         ("RP5504", |field| {
             let unknown = Disagreement::Twice { guest: GuestUuid(uuid::Uuid::nil()), pids: vec![1, 2] };

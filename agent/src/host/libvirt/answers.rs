@@ -92,14 +92,15 @@ pub(super) fn disks(text: &str) -> Vec<String> {
     .collect()
 }
 
-/// `Block Copy: [ 42 %]` on standard output (older) or standard error; `No current block job for vda`.
-pub(super) fn block_job(stdout: &str, said: &str) -> Job {
-    let text = if stdout.trim().is_empty() { said } else { stdout };
-    match text.split(['[', ':']).next().map(str::trim) {
-        None | Some("") => Job::None,
-        Some(line) if line.starts_with("No current block job") => Job::None,
-        Some(what) => Job::Running(what.to_lowercase()),
+/// `Block Copy: [ 42 %]` on standard error with the bandwidth on standard output, or all on standard output (older); and
+/// `No current block job for vda`, or nothing.
+pub(super) fn block_job(stdout: &str, stderr: &str) -> Job {
+    if stdout.contains("No current block job") || (stdout.trim().is_empty() && stderr.trim().is_empty()) {
+        return Job::None;
     }
+    let mut lines = stderr.split(['\r', '\n']).chain(stdout.lines());
+    let what = lines.find_map(|line| line.split_once(": [")).map(|(what, _)| what.trim().to_lowercase());
+    Job::Running(what.unwrap_or_else(|| "a block job".to_owned()))
 }
 
 #[cfg(test)]
@@ -145,7 +146,10 @@ mod tests {
                     file   cdrom    hda      -\n network disk    vdb      pool/image\n";
         assert_eq!(disks(text), ["vda", "vdb"]);
         assert_eq!(block_job("No current block job for vda\n", ""), Job::None);
-        assert_eq!(block_job("", "Block Copy: [ 42 %]"), Job::Running("block copy".to_owned()));
+        let limited = "    Bandwidth limit: 1048576 bytes/s (1.000 MiB/s)\n\n";
+        assert_eq!(block_job(limited, "\rBlock Copy: [ 99 %]"), Job::Running("block copy".to_owned()));
+        assert_eq!(block_job(limited, ""), Job::Running("a block job".to_owned()));
+        assert_eq!(block_job("", ""), Job::None);
         assert_eq!(
             block_job("Active Block Commit: [100 %]", ""),
             Job::Running("active block commit".to_owned())

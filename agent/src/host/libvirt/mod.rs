@@ -155,7 +155,7 @@ impl<'a> Libvirt<'a> {
             let path = format!("--path={disk}");
             let command = self.reader().args(["blockjob", &domain, &path, "--info"]);
             let output = self.ask_ok(&command)?;
-            match answers::block_job(&output.text(), &output.complaint()) {
+            match answers::block_job(&output.text(), &String::from_utf8_lossy(&output.stderr)) {
                 Job::None => {}
                 Job::Running(what) => jobs.push(format!("{what} of disk {disk}")),
             }
