@@ -21,7 +21,7 @@ use super::answer::{change, failure, refusal, systemd_failure};
 use super::{ActError, Failure, Host, Progress, Report};
 use crate::host::files::FileError;
 use crate::host::libvirt::{Libvirt, sockets_of};
-use crate::host::notes;
+use crate::host::{notes, os};
 use crate::host::proc::{self, ProcessId};
 use replank_common::census::{Census, Guest};
 use replank_common::ids::BootId;
@@ -104,9 +104,9 @@ pub(super) fn is_left_by(host: &Host, kind: &str, unit: &str, daemon: ProcessId)
 }
 
 /// How long the new daemon may take until it has taken every guest over.
-fn allowance() -> Duration {
-    let gibibytes = proc::memory().map_or(0, |(total, _)| proc::gibibytes(total));
-    TAKE_OVER + Duration::from_secs(gibibytes)
+fn allowance(host: &Host) -> Duration {
+    let bytes = os::memory(host).map_or(0, |(total, _)| total);
+    TAKE_OVER + Duration::from_secs(bytes.div_ceil(1 << 30))
 }
 
 fn not_written(error: &FileError) -> Failure {
@@ -273,7 +273,7 @@ fn start(host: &Host, restart: Restart<'_>, before: &Before) -> Result<(), Failu
         }
         host.boundary.reached("libvirt-restart: socket started");
     }
-    host.systemd.start(restart.unit, allowance()).map_err(|error| {
+    host.systemd.start(restart.unit, allowance(host)).map_err(|error| {
         failure(
             "RP5508",
             format!("libvirtd did not start: {error}; guests run on without it"),
@@ -301,7 +301,7 @@ fn await_daemon(
     before: &Before,
     since: Instant,
 ) -> Result<Taken, Failure> {
-    let until = Instant::now() + allowance();
+    let until = Instant::now() + allowance(host);
     let libvirt = Libvirt::new(host).within(Duration::from_secs(5));
     let answered = loop {
         match libvirt.running_version() {

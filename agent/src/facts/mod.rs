@@ -13,7 +13,7 @@ pub(crate) use emulators::version_of as emulator_version;
 pub(crate) use libvirt::unit_of as libvirt_unit;
 
 use crate::clock::now_ms;
-use crate::host::{Host, os, proc, space};
+use crate::host::{Host, os, space};
 use replank_common::facts::{FactError, Facts, SpaceFact};
 use std::fmt::Display;
 use std::path::Path;
@@ -44,7 +44,7 @@ pub fn collect(host: &Host) -> Facts {
         errors.add("census", disagreement);
     }
     let (memory_total_bytes, memory_available_bytes) =
-        errors.keep("memory", proc::memory()).unwrap_or_default();
+        errors.keep("memory", os::memory(host)).unwrap_or_default();
     let managers = packages::managers(host);
     let libvirt = libvirt::collect(host, &census, &mut errors);
     Facts {

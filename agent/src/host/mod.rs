@@ -3,9 +3,6 @@
 //! Owns how a tool is called and what its answer means. Never decides what ought to be done, and never stops, pauses or
 //! signals a guest (P3).
 
-// host/{libvirt,os,space,proc}, facts, readings, actions/libvirt_* are the second engineer's; drafts and trial facts for them: /tmp/rp-offer/README (then delete this line)
-// In work by a second engineer since 05:00, leave these out of your own list: host/{libvirt,os,space,proc}, facts, readings,
-// actions/libvirt_{trial,anchor,restart,watch}. Yours stay: packages, repositories, trees, files, units, opens.
 pub mod boundary;
 pub mod command;
 pub mod dirs;

@@ -31,6 +31,9 @@ fn release(text: &str, key: &str) -> Option<String> {
 }
 
 /// Total and available bytes of memory.
+///
+/// # Errors
+/// `/proc/meminfo` cannot be read.
 pub fn memory(host: &Host) -> Result<(u64, u64), String> {
     let text = fs::read_to_string(host.at("/proc/meminfo")).map_err(|e| format!("/proc/meminfo: {e}"))?;
     let field = |name: &str| {
@@ -43,6 +46,9 @@ pub fn memory(host: &Host) -> Result<(u64, u64), String> {
 }
 
 /// Addresses of the host's interfaces, without loopback and link-local ones.
+///
+/// # Errors
+/// The kernel does not list them.
 pub fn addresses() -> Result<Vec<String>, String> {
     let interfaces = nix::ifaddrs::getifaddrs().map_err(|e| e.to_string())?;
     let mut found: Vec<IpAddr> = interfaces
