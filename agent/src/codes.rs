@@ -5,7 +5,8 @@
 //! | --- | --- |
 //! | RP40xx | configuration, enrolment, identity, link |
 //! | RP41xx | the host's policy |
-//! | RP42xx–RP49xx | census, guard, ledger |
+//! | RP42xx | the ledger |
+//! | RP43xx | the guard |
 //! | RP50xx | repositories |
 //! | RP51xx | packages |
 //! | RP52xx | trees |
@@ -55,6 +56,20 @@ codes! {
     TREE_FORBIDDEN "RP4105" "the policy forbids the path of a tree"
     REPOSITORY_FORBIDDEN "RP4106" "the policy forbids the address of a repository"
     LEDGER "RP4201" "the agent's ledger cannot be used"
+    GUARD_DAEMON "RP4301" "a package's script stops or restarts what guests depend on"
+    GUARD_IN_PLACE "RP4302" "a package's script writes into a file that guests have mapped"
+    GUARD_REMOVES "RP4303" "a package's script removes what guests use"
+    GUARD_ENDS "RP4304" "a package's script may end guests"
+    GUARD_CANNOT_TELL "RP4305" "what a package's script does to guests cannot be told"
+    GUARD_LAZY "RP4306" "a directory that guests load from later would be changed"
+    GUARD_EMULATOR_REMOVED "RP4307" "the transaction removes the emulator of a running guest"
+    GUARD_SOCKET_REMOVED "RP4308" "the transaction removes a socket of a running guest"
+    GUARD_MANAGER_REMOVED "RP4309" "the transaction removes libvirt's daemon"
+    GUARD_FILE_IN_USE "RP4310" "the transaction replaces files that guests have mapped"
+    GUARD_ACTION_IN_USE "RP4311" "an action would touch what guests use"
+    GUARD_UNIT "RP4312" "an action would change how guests end"
+    GUARD_DISAGREEMENT "RP4313" "the sources of the census do not agree"
+    GUARD_USAGE_UNKNOWN "RP4314" "what guests use cannot be told"
     LIBVIRT_SILENT "RP5501" "libvirt does not answer"
     LIBVIRT_STOPPED "RP5502" "libvirt's daemon does not run"
     LIBVIRT_KILL_MODE "RP5503" "stopping libvirt's daemon would end guests"

@@ -1,6 +1,7 @@
 //! The guard before every action, on what the action itself says. Packages are judged by their resolved transaction besides.
 
-use super::{CODE_ACTION_IN_USE, CODE_UNIT, finding};
+use super::finding;
+use crate::codes;
 use crate::guests::usage::Usage;
 use replank_common::action::Action;
 use replank_common::finding::{Finding, Severity};
@@ -35,14 +36,14 @@ pub fn judge_action(
             let resolved = resolve(path);
             if let Some(used) = used(usage, &resolved) {
                 blocks(
-                    CODE_ACTION_IN_USE,
+                    codes::GUARD_ACTION_IN_USE,
                     path.display().to_string(),
                     format!("guests use it: {used}"),
                     "write another file, or move the guests away first",
                 );
             } else if LIBVIRT_STATE.iter().any(|state| resolved.starts_with(state)) {
                 blocks(
-                    CODE_ACTION_IN_USE,
+                    codes::GUARD_ACTION_IN_USE,
                     path.display().to_string(),
                     "libvirt reads its guests back from there; a wrong byte loses or ends a guest".to_owned(),
                     "change it through libvirt, outside of an upgrade",
@@ -55,7 +56,7 @@ pub fn judge_action(
             if let Some((path, file)) = file {
                 let guests: Vec<&str> = file.guests.iter().map(String::as_str).collect();
                 blocks(
-                    CODE_ACTION_IN_USE,
+                    codes::GUARD_ACTION_IN_USE,
                     tree.prefix.display().to_string(),
                     format!(
                         "guest {} runs from it ({}); a build in use is never written to",
@@ -69,7 +70,7 @@ pub fn judge_action(
         Action::UnitMask(mask) => {
             if is_guest_unit(&mask.unit) {
                 blocks(
-                    CODE_UNIT,
+                    codes::GUARD_UNIT,
                     mask.unit.clone(),
                     "masked, it could not take the guests over again once it stopped".to_owned(),
                     "mask libvirt-guests.service, not the daemon",
@@ -79,7 +80,7 @@ pub fn judge_action(
         Action::UnitEnable(unit) => {
             if !unit.enable && is_guest_unit(&unit.unit) {
                 blocks(
-                    CODE_UNIT,
+                    codes::GUARD_UNIT,
                     unit.unit.clone(),
                     "disabled, it would not come back after a boot of the host, and its guests neither"
                         .to_owned(),
@@ -91,7 +92,7 @@ pub fn judge_action(
             let harmful = drop_in.contents.lines().map(str::trim).find(|line| is_harmful_setting(line));
             if let Some(line) = harmful.filter(|_| is_guest_unit(&drop_in.unit)) {
                 blocks(
-                    CODE_UNIT,
+                    codes::GUARD_UNIT,
                     drop_in.unit.clone(),
                     format!("`{line}` would take guests along when the unit stops or restarts"),
                     "keep `KillMode=process` and leave how the unit stops as it is",

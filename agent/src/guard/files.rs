@@ -4,8 +4,8 @@
 //! *not* opened yet is another matter: modules and plug-ins of another build are refused when it comes to load them, and what is
 //! gone cannot be loaded at all.
 
-use super::{CODE_EMULATOR_REMOVED, CODE_FILE_IN_USE, CODE_LAZY, CODE_MANAGER_REMOVED, CODE_SOCKET_REMOVED};
 use super::{Situation, Transaction, finding};
+use crate::codes;
 use crate::guests::usage::{LazyKind, Role};
 use replank_common::finding::{Finding, Severity};
 use std::collections::{BTreeMap, BTreeSet};
@@ -40,7 +40,7 @@ pub(super) fn judge(transaction: &Transaction, situation: &Situation<'_>) -> Vec
         if let Some(file) = usage.file(path).filter(|file| !file.deleted && file.role == Role::Emulator) {
             findings.push(finding(
                 situation,
-                CODE_EMULATOR_REMOVED,
+                codes::GUARD_EMULATOR_REMOVED,
                 Severity::Blocks,
                 path.display(),
                 format!(
@@ -54,7 +54,7 @@ pub(super) fn judge(transaction: &Transaction, situation: &Situation<'_>) -> Vec
         if let Some(guests) = usage.sockets.get(path) {
             findings.push(finding(
                 situation,
-                CODE_SOCKET_REMOVED,
+                codes::GUARD_SOCKET_REMOVED,
                 Severity::Blocks,
                 path.display(),
                 format!("the transaction removes a socket of {} with package {package}", names(guests)),
@@ -68,7 +68,7 @@ pub(super) fn judge(transaction: &Transaction, situation: &Situation<'_>) -> Vec
         {
             findings.push(finding(
                 situation,
-                CODE_MANAGER_REMOVED,
+                codes::GUARD_MANAGER_REMOVED,
                 Severity::Blocks,
                 path.display(),
                 format!(
@@ -89,7 +89,7 @@ pub(super) fn judge(transaction: &Transaction, situation: &Situation<'_>) -> Vec
         let count = brings.iter().filter(|(path, of)| **of == package && usage.file(path).is_some()).count();
         findings.push(finding(
             situation,
-            CODE_FILE_IN_USE,
+            codes::GUARD_FILE_IN_USE,
             Severity::Notes,
             package,
             format!("it replaces {count} files that guests have mapped; each is replaced by a rename, so the guests keep theirs"),
@@ -132,7 +132,7 @@ fn lazy(
         };
         findings.push(finding(
             situation,
-            CODE_LAZY,
+            codes::GUARD_LAZY,
             severity,
             lazy,
             cause,

@@ -11,6 +11,7 @@ pub mod shell;
 pub use action::{judge_action, needs_agreement, needs_usage};
 pub use retained::kept;
 
+use crate::codes;
 use crate::guests::usage::Usage;
 use replank_common::facts::PackageManager;
 use replank_common::finding::{Finding, Severity};
@@ -19,21 +20,6 @@ use scriptlet::{Harm, Kind};
 use std::collections::BTreeSet;
 use std::fmt::Display;
 use std::path::{Path, PathBuf};
-
-pub const CODE_DAEMON: &str = "RP4301";
-pub const CODE_IN_PLACE: &str = "RP4302";
-pub const CODE_REMOVES: &str = "RP4303";
-pub const CODE_ENDS: &str = "RP4304";
-pub const CODE_CANNOT_TELL: &str = "RP4305";
-pub const CODE_LAZY: &str = "RP4306";
-pub const CODE_EMULATOR_REMOVED: &str = "RP4307";
-pub const CODE_SOCKET_REMOVED: &str = "RP4308";
-pub const CODE_MANAGER_REMOVED: &str = "RP4309";
-pub const CODE_FILE_IN_USE: &str = "RP4310";
-pub const CODE_ACTION_IN_USE: &str = "RP4311";
-pub const CODE_UNIT: &str = "RP4312";
-pub const CODE_DISAGREEMENT: &str = "RP4313";
-pub const CODE_USAGE_UNKNOWN: &str = "RP4314";
 
 /// When a scriptlet runs in a transaction.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -136,12 +122,14 @@ pub fn resolve_below(root: &Path, path: &Path) -> PathBuf {
 
 fn of_harm(manager: PackageManager, script: &Scriptlet, harm: &Harm, host: &HostName) -> Finding {
     let (code, does) = match harm.kind {
-        Kind::Daemon => (CODE_DAEMON, "stops or restarts what guests depend on"),
-        Kind::WritesInPlace => (CODE_IN_PLACE, "writes into a file that guests have mapped or may load"),
-        Kind::Removes => (CODE_REMOVES, "removes what guests use"),
-        Kind::EndsGuests => (CODE_ENDS, "may end guests"),
+        Kind::Daemon => (codes::GUARD_DAEMON, "stops or restarts what guests depend on"),
+        Kind::WritesInPlace => {
+            (codes::GUARD_IN_PLACE, "writes into a file that guests have mapped or may load")
+        }
+        Kind::Removes => (codes::GUARD_REMOVES, "removes what guests use"),
+        Kind::EndsGuests => (codes::GUARD_ENDS, "may end guests"),
         Kind::CannotTell => {
-            (CODE_CANNOT_TELL, "names what guests depend on in a way that cannot be told beforehand")
+            (codes::GUARD_CANNOT_TELL, "names what guests depend on in a way that cannot be told beforehand")
         }
     };
     let whose = if script.of_old_package { "the installed" } else { "the new" };

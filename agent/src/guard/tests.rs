@@ -1,4 +1,5 @@
 use super::*;
+use crate::codes;
 use crate::guests::processes::FileId;
 use crate::guests::usage::{Lazy, LazyKind, Role, UsedFile};
 use replank_common::action::{Action, FileWrite, PackagePin, TreeInstall, UnitDropIn, UnitEnable, UnitMask};
@@ -106,7 +107,7 @@ fn the_old_packages_removal_script_restarts_libvirtd() {
                 /bin/systemctl reload-or-try-restart virtlockd.service >/dev/null 2>&1 || :\n    \
                 /bin/systemctl try-restart libvirtd.service >/dev/null 2>&1 || :\nfi\n";
     let findings = script(PackageManager::Yum, "%postun", true, text);
-    is_neutralised(&findings, CODE_DAEMON);
+    is_neutralised(&findings, codes::GUARD_DAEMON);
     let subjects: Vec<&str> = findings.iter().map(|finding| finding.subject.as_str()).collect();
     assert_eq!(subjects, ["virtlockd.service", "libvirtd.service"]);
     assert!(findings[1].cause.contains("the installed package pkg 1"), "{}", findings[1].cause);
@@ -115,19 +116,23 @@ fn the_old_packages_removal_script_restarts_libvirtd() {
 
 #[test]
 fn a_new_postinst_that_restarts_by_itself_blocks_and_one_that_asks_does_not() {
-    blocks(&postinst("#!/bin/sh\nsystemctl try-restart libvirtd.service\n"), CODE_DAEMON, "libvirtd.service");
+    blocks(
+        &postinst("#!/bin/sh\nsystemctl try-restart libvirtd.service\n"),
+        codes::GUARD_DAEMON,
+        "libvirtd.service",
+    );
     is_neutralised(
         &postinst("deb-systemd-invoke restart 'libvirtd.service' >/dev/null || true"),
-        CODE_DAEMON,
+        codes::GUARD_DAEMON,
     );
-    is_neutralised(&postinst("invoke-rc.d libvirtd restart || exit $?"), CODE_DAEMON);
+    is_neutralised(&postinst("invoke-rc.d libvirtd restart || exit $?"), codes::GUARD_DAEMON);
     is_neutralised(
         &postinst(
             "if which invoke-rc.d; then invoke-rc.d libvirtd restart; else /etc/init.d/libvirtd restart; fi",
         ),
-        CODE_DAEMON,
+        codes::GUARD_DAEMON,
     );
-    blocks(&postinst("/etc/init.d/libvirtd restart"), CODE_DAEMON, "libvirtd");
+    blocks(&postinst("/etc/init.d/libvirtd restart"), codes::GUARD_DAEMON, "libvirtd");
 }
 
 #[test]
@@ -158,7 +163,7 @@ fn the_ways_to_say_restart() {
         let findings = postinst(text);
         let hit = findings.iter().find(|finding| finding.subject == subject);
         assert!(
-            hit.is_some_and(|hit| hit.code == CODE_DAEMON && hit.severity == Severity::Blocks),
+            hit.is_some_and(|hit| hit.code == codes::GUARD_DAEMON && hit.severity == Severity::Blocks),
             "{text}: {findings:#?}"
         );
     }
@@ -196,20 +201,21 @@ fn writing_into_a_mapped_file() {
         format!("cat new.so > {LIBRBD}"),
         "L=/usr/lib/x86_64-linux-gnu\nfor f in librbd.so.1.17.0; do cp new/$f $L/$f; done".to_owned(),
         "patchelf --set-rpath /x /usr/lib/x86_64-linux-gnu/librbd*".to_owned(),
+        "cp new.so \"/usr/lib/$(multiarch)/librbd.so.1.17.0\"".to_owned(),
     ] {
         let findings = postinst(&text);
         assert!(!findings.is_empty(), "{text}");
         for finding in &findings {
             assert_eq!(
                 (finding.code.as_str(), &finding.severity),
-                (CODE_IN_PLACE, &Severity::Blocks),
+                (codes::GUARD_IN_PLACE, &Severity::Blocks),
                 "{text}"
             );
         }
     }
     is_neutralised(
         &script(PackageManager::Dnf, "%post", false, &format!("cp new.so {LIBRBD}")),
-        CODE_IN_PLACE,
+        codes::GUARD_IN_PLACE,
     );
 }
 
@@ -223,10 +229,15 @@ fn removing_what_is_used() {
         ("rm -rf /var/lib/libvirt".to_owned(), SOCKET),
         ("rm -rf /run/libvirt/qemu".to_owned(), "/run/libvirt/qemu"),
         (format!("rm -f {EMULATOR}"), EMULATOR),
+        ("rm -rf \"$libdir/x86_64-linux-gnu/qemu\"".to_owned(), MODULES),
     ] {
-        blocks(&postinst(&text), CODE_REMOVES, subject);
+        blocks(&postinst(&text), codes::GUARD_REMOVES, subject);
     }
-    blocks(&postinst("find /etc -name 'x*' -exec systemctl restart libvirtd ;"), CODE_DAEMON, "libvirtd");
+    blocks(
+        &postinst("find /etc -name 'x*' -exec systemctl restart libvirtd ;"),
+        codes::GUARD_DAEMON,
+        "libvirtd",
+    );
 }
 
 #[test]
@@ -236,7 +247,7 @@ fn what_a_script_does_on_other_occasions_is_not_held_against_it() {
     let remove = "if [ -d /run/systemd/system ] && [ \"$1\" = remove ]; then systemctl stop libvirtd; fi";
     assert_eq!(script(PackageManager::Apt, "prerm", true, remove), []);
     let both = "if [ \"$1\" = upgrade ]; then systemctl stop libvirtd; fi";
-    blocks(&script(PackageManager::Apt, "prerm", true, both), CODE_DAEMON, "libvirtd");
+    blocks(&script(PackageManager::Apt, "prerm", true, both), codes::GUARD_DAEMON, "libvirtd");
 }
 
 #[test]
@@ -248,6 +259,7 @@ fn what_packages_usually_do_is_no_finding() {
         "adduser --system --group libvirt-qemu\nchown root:root /etc/libvirt/qemu.conf",
         "rm -f /var/cache/libvirt/qemu/capabilities/*.xml\nrm -f \"$conffile.dpkg-backup\"\n",
         "cp \"$conffile\" \"$conffile.bak\"\nmv -f \"$a\" \"$b\"\ninstall -m 0600 \"$template\" \"$config\"",
+        "cp a \"$tmp/x\"\nrm -rf \"$d\"/* \"$work\"\nrm -f /tmp/*",
         "install -d -m 755 /usr/lib/x86_64-linux-gnu/qemu\nmkdir -p /x",
         "systemctl restart ssh.service\nsystemctl reload virtlogd\nservice cron restart\nkill -0 $PID",
         "systemctl is-active -q libvirtd && echo yes\nsystemctl start libvirtd",
@@ -263,19 +275,19 @@ fn what_packages_usually_do_is_no_finding() {
 fn what_cannot_be_told_blocks_only_where_it_names_what_matters() {
     blocks(
         &postinst("#!/usr/bin/perl\nsystem('systemctl', 'restart', 'libvirtd');\n"),
-        CODE_CANNOT_TELL,
+        codes::GUARD_CANNOT_TELL,
         "libvirt",
     );
     assert_eq!(postinst("#!/usr/bin/env python3\nprint('hello')\n"), []);
-    blocks(&postinst("if true; then systemctl restart libvirtd\n"), CODE_CANNOT_TELL, "libvirt");
+    blocks(&postinst("if true; then systemctl restart libvirtd\n"), codes::GUARD_CANNOT_TELL, "libvirt");
     assert_eq!(postinst("if true; then systemctl restart cron\n"), []);
     // Which unit is known only when it runs.
     let text = "f() { systemctl restart \"$@\"; }\nf virtlogd.service\n";
-    blocks(&postinst(text), CODE_CANNOT_TELL, "virtlogd");
+    blocks(&postinst(text), codes::GUARD_CANNOT_TELL, "virtlogd");
     assert_eq!(postinst("f() { systemctl restart \"$@\"; }\nf cron.service\n"), []);
     is_neutralised(
         &postinst("f() { deb-systemd-invoke restart \"$@\"; }\nf virtlogd.service\n"),
-        CODE_CANNOT_TELL,
+        codes::GUARD_CANNOT_TELL,
     );
 }
 
@@ -283,19 +295,19 @@ fn what_cannot_be_told_blocks_only_where_it_names_what_matters() {
 fn a_module_directory_in_use() {
     let module = format!("{MODULES}/block-rbd.so");
     let drops = TransactionItem { files_before: paths(&[&module]), ..item() };
-    blocks(&judged(PackageManager::Apt, vec![drops.clone()], false), CODE_LAZY, MODULES);
-    is_neutralised(&judged(PackageManager::Apt, vec![drops], true), CODE_LAZY);
+    blocks(&judged(PackageManager::Apt, vec![drops.clone()], false), codes::GUARD_LAZY, MODULES);
+    is_neutralised(&judged(PackageManager::Apt, vec![drops], true), codes::GUARD_LAZY);
     // Through the link that old packages still name.
     let lib = module.replace("/usr/lib", "/lib");
     let replaces = TransactionItem { files_before: paths(&[&module]), files_after: paths(&[&lib]), ..item() };
     let findings = judged(PackageManager::Dnf, vec![replaces], false);
-    blocks(&findings, CODE_LAZY, MODULES);
+    blocks(&findings, codes::GUARD_LAZY, MODULES);
     assert!(findings[0].cause.contains("replaces 1 files"), "{}", findings[0].cause);
     let rom = "/usr/share/seabios/bios-256k.bin";
     let newer = TransactionItem { files_before: paths(&[rom]), files_after: paths(&[rom]), ..item() };
     assert_eq!(judged(PackageManager::Dnf, vec![newer], false), [], "another ROM will do");
     let none = TransactionItem { files_before: paths(&[rom]), ..item() };
-    blocks(&judged(PackageManager::Dnf, vec![none], false), CODE_LAZY, "/usr/share/seabios");
+    blocks(&judged(PackageManager::Dnf, vec![none], false), codes::GUARD_LAZY, "/usr/share/seabios");
     let same = TransactionItem {
         files_before: paths(&[&module]),
         files_after: paths(&[&module]),
@@ -308,13 +320,17 @@ fn a_module_directory_in_use() {
 #[test]
 fn removing_the_emulator_the_daemon_or_a_socket() {
     let gone = |path| TransactionItem { files_before: paths(&[path]), after: None, ..item() };
-    blocks(&judged(PackageManager::Apt, vec![gone(EMULATOR)], false), CODE_EMULATOR_REMOVED, EMULATOR);
+    blocks(
+        &judged(PackageManager::Apt, vec![gone(EMULATOR)], false),
+        codes::GUARD_EMULATOR_REMOVED,
+        EMULATOR,
+    );
     blocks(
         &judged(PackageManager::Apt, vec![gone("/usr/sbin/libvirtd")], false),
-        CODE_MANAGER_REMOVED,
+        codes::GUARD_MANAGER_REMOVED,
         "/usr/sbin/libvirtd",
     );
-    blocks(&judged(PackageManager::Apt, vec![gone(SOCKET)], false), CODE_SOCKET_REMOVED, SOCKET);
+    blocks(&judged(PackageManager::Apt, vec![gone(SOCKET)], false), codes::GUARD_SOCKET_REMOVED, SOCKET);
     // It only goes over to another package.
     let moved = TransactionItem {
         name: "other".into(),
@@ -331,7 +347,10 @@ fn a_mapped_file_that_is_replaced_by_the_package_manager_is_a_note() {
         TransactionItem { files_before: paths(&[LIBRBD]), files_after: paths(&[LIBRBD]), ..item() };
     let findings = judged(PackageManager::Apt, vec![replaces], false);
     assert_eq!(findings.len(), 1);
-    assert_eq!((findings[0].code.as_str(), &findings[0].severity), (CODE_FILE_IN_USE, &Severity::Notes));
+    assert_eq!(
+        (findings[0].code.as_str(), &findings[0].severity),
+        (codes::GUARD_FILE_IN_USE, &Severity::Notes)
+    );
 }
 
 fn action(action: &Action) -> Vec<Finding> {
@@ -356,9 +375,13 @@ fn actions_that_would_touch_what_guests_use_are_refused() {
         "/run/libvirt/qemu/web.xml",
         "/etc/libvirt/hooks/qemu",
     ] {
-        blocks(&action(&write(path)), CODE_ACTION_IN_USE, path);
+        blocks(&action(&write(path)), codes::GUARD_ACTION_IN_USE, path);
     }
-    blocks(&action(&write(&format!("{MODULES}/x.so"))), CODE_ACTION_IN_USE, &format!("{MODULES}/x.so"));
+    blocks(
+        &action(&write(&format!("{MODULES}/x.so"))),
+        codes::GUARD_ACTION_IN_USE,
+        &format!("{MODULES}/x.so"),
+    );
     for path in ["/etc/libvirt/libvirtd.conf", "/etc/default/libvirtd", "/usr/lib/gone.so"] {
         assert_eq!(action(&write(path)), [], "{path}");
     }
@@ -366,13 +389,13 @@ fn actions_that_would_touch_what_guests_use_are_refused() {
         let package = PackagePin { name: "q".into(), version: "1".into() };
         Action::TreeInstall(TreeInstall { manager: PackageManager::Dnf, package, prefix: prefix.into() })
     };
-    blocks(&action(&tree("/usr/lib")), CODE_ACTION_IN_USE, "/usr/lib");
+    blocks(&action(&tree("/usr/lib")), codes::GUARD_ACTION_IN_USE, "/usr/lib");
     assert_eq!(action(&tree("/opt/qemu/10.0.2")), []);
     let mask = |unit: &str| Action::UnitMask(UnitMask { unit: unit.into(), runtime: false });
-    blocks(&action(&mask("libvirtd.service")), CODE_UNIT, "libvirtd.service");
+    blocks(&action(&mask("libvirtd.service")), codes::GUARD_UNIT, "libvirtd.service");
     assert_eq!(action(&mask("libvirt-guests.service")), []);
     let disable = Action::UnitEnable(UnitEnable { unit: "libvirtd.service".into(), enable: false });
-    blocks(&action(&disable), CODE_UNIT, "libvirtd.service");
+    blocks(&action(&disable), codes::GUARD_UNIT, "libvirtd.service");
     let drop_in = |contents: &str| {
         Action::UnitDropIn(UnitDropIn {
             unit: "libvirtd.service".into(),
@@ -380,8 +403,8 @@ fn actions_that_would_touch_what_guests_use_are_refused() {
             contents: contents.into(),
         })
     };
-    blocks(&action(&drop_in("[Service]\nKillMode=control-group\n")), CODE_UNIT, "libvirtd.service");
-    blocks(&action(&drop_in("[Service]\nExecStop=/bin/x\n")), CODE_UNIT, "libvirtd.service");
+    blocks(&action(&drop_in("[Service]\nKillMode=control-group\n")), codes::GUARD_UNIT, "libvirtd.service");
+    blocks(&action(&drop_in("[Service]\nExecStop=/bin/x\n")), codes::GUARD_UNIT, "libvirtd.service");
     assert_eq!(action(&drop_in("[Service]\nKillMode=process\nEnvironment=PATH=/opt/qemu/10.0.2/bin\n")), []);
 }
 

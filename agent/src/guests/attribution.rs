@@ -19,8 +19,11 @@ use replank_common::census::{EndCause, GuestEnd, Incarnation};
 use replank_common::ids::GuestUuid;
 use std::collections::VecDeque;
 
-/// How long libvirt's word is waited for once a process has ended. What comes later corrects the cause.
-pub const WAIT_FOR_LIBVIRT_MS: u64 = 250;
+/// How long the word of a running libvirtd is waited for once a process has ended. What comes later corrects the cause.
+///
+/// libvirtd looks every 200 ms whether a process that it ended is gone (libvirt's `virProcessKillPainfully`), and only then
+/// tidies up and speaks; so its word comes 200 ms after the end and some more. Where nobody can speak nothing is waited for.
+pub const WAIT_FOR_LIBVIRT_MS: u64 = 600;
 /// How long events are kept for an end that is noticed after them.
 const KEEP_EVENTS_MS: u64 = 30_000;
 /// How long an unexplained end can still be corrected.
@@ -92,7 +95,7 @@ impl Attributor {
             let said = self.take_words(&death.name);
             if said.stopped.is_some() {
                 ends.push(end(&death, cause(&said, daemon, death.exit)));
-            } else if now.saturating_sub(died) >= WAIT_FOR_LIBVIRT_MS {
+            } else if daemon == DaemonThen::Absent || now.saturating_sub(died) >= WAIT_FOR_LIBVIRT_MS {
                 ends.push(end(&death, cause(&said, daemon, death.exit)));
                 self.put_back(now, &death.name, &said);
                 self.unexplained.push((now, death));
@@ -285,6 +288,13 @@ mod tests {
         assert_eq!(ends[0].cause, EndCause::AskedOfLibvirt { who: None });
         assert!(!attributor.waits());
         assert_eq!(attributor.decided(9000, STEADY), [], "told once");
+    }
+
+    #[test]
+    fn nobody_is_waited_for_where_libvirtd_does_not_run() {
+        let mut attributor = Attributor::default();
+        attributor.died(1000, death());
+        assert!(!attributor.decided(1000, DaemonThen::Absent)[0].cause.is_owners_doing());
     }
 
     #[test]

@@ -5,7 +5,7 @@
 
 use super::Roots;
 use super::api::{self, Answer};
-use super::processes::{self, Daemon, QemuProcess, Scan};
+use super::processes::{self, QemuProcess, Scan};
 use super::scopes::{self, Scopes};
 use super::status_files::{self, StatusFile, StatusFiles};
 use super::version::Versions;
@@ -29,13 +29,6 @@ pub struct Seen {
     pub status_files: Result<StatusFiles, String>,
     pub api: Result<Answer, String>,
     pub scopes: Result<Scopes, String>,
-}
-
-impl Seen {
-    /// The managing daemon, where processes could be read.
-    pub fn daemon(&self) -> Option<Daemon> {
-        self.processes.as_ref().ok().and_then(|scan| scan.daemon)
-    }
 }
 
 /// The guests of one look and what the sources do not agree on.
@@ -185,7 +178,7 @@ fn name_of(uuid: GuestUuid, own: &[&QemuProcess], file: Option<&StatusFile>) -> 
 #[cfg(test)]
 mod tests {
     use super::super::api::Domains;
-    use super::super::processes::Executable;
+    use super::super::processes::{Daemon, Executable};
     use super::*;
     use std::path::PathBuf;
     use uuid::Uuid;

@@ -4,8 +4,8 @@
 //! have seen it in time, as an end that nobody explains.
 
 use super::Roots;
-use super::census::{self, Seen};
-use super::processes::Daemon;
+use super::attribution::WAIT_FOR_LIBVIRT_MS;
+use super::census;
 use super::usage::{self, Usage};
 use super::version::Versions;
 use crate::clock::now_ms;
@@ -27,7 +27,7 @@ use uuid::Uuid;
 /// How many ends a census carries.
 const ENDED_MAX: usize = 1024;
 /// How long a census waits for the watch to say why a guest of the last census is gone.
-const WAIT_FOR_WATCH: Duration = Duration::from_millis(600);
+const WAIT_FOR_WATCH: Duration = Duration::from_millis(WAIT_FOR_LIBVIRT_MS + 300);
 
 /// The guests of this host.
 #[derive(Debug)]
@@ -54,7 +54,8 @@ struct State {
     /// Oldest first.
     ended: Vec<GuestEnd>,
     watched: bool,
-    daemon: Option<Daemon>,
+    /// An end was recorded and not yet given out.
+    has_news: bool,
 }
 
 impl HostGuests {
@@ -126,7 +127,6 @@ impl HostGuests {
         let _one = self.taking.lock().unwrap_or_else(PoisonError::into_inner);
         let (seen, compared) = census::take(&self.roots, self.boot_id, &self.versions, &*self.programs);
         let mut state = self.state();
-        state.daemon = Seen::daemon(&seen);
         let guests = compared.guests;
         let gone = |state: &State| -> Vec<GuestEnd> {
             let Some(last) = &state.last else { return Vec::new() };
@@ -183,6 +183,20 @@ impl HostGuests {
         Some(census)
     }
 
+    /// What to give out when [`HostGuests::changes`] tells of a change: after an end the report of it, at once, and a settled
+    /// census with the next change, which is told right away; else a settled census. Blocking.
+    pub fn news(&self) -> Census {
+        let has_news = std::mem::take(&mut self.state().has_news);
+        let report = if has_news { self.report() } else { None };
+        match report {
+            Some(report) => {
+                self.changed();
+                report
+            }
+            None => self.take(),
+        }
+    }
+
     /// What the agent's watch has to follow: the guests of the last census.
     pub(super) fn in_census(&self) -> BTreeMap<Incarnation, (GuestUuid, String)> {
         let state = self.state();
@@ -211,6 +225,7 @@ impl HostGuests {
                 push(&mut state.ended, end);
             }
         }
+        state.has_news = true;
         drop(state);
         self.ended.notify_all();
         self.changed();

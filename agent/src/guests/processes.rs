@@ -222,7 +222,7 @@ fn leave_out_children(qemus: &mut Vec<QemuProcess>) {
 }
 
 #[cfg(test)]
-pub(super) mod tests {
+pub(in crate::guests) mod tests {
     use super::*;
     use std::fs;
 

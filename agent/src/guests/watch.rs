@@ -17,7 +17,7 @@ use crate::clock::now_ms;
 use replank_common::census::Incarnation;
 use replank_common::ids::GuestUuid;
 use rustix::fd::OwnedFd;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::future::pending;
 use std::path::Path;
 use std::sync::Arc;
@@ -140,6 +140,8 @@ struct Watcher {
     has_pidfd: bool,
     ended: UnboundedSender<End>,
     watched: BTreeMap<Incarnation, Watched>,
+    /// Ended, and perhaps still in the last census.
+    dead: BTreeSet<Incarnation>,
     attributor: Attributor,
     daemon: Option<Daemon>,
     scan_soon: bool,
@@ -153,6 +155,7 @@ impl Watcher {
             has_pidfd,
             ended,
             watched: BTreeMap::new(),
+            dead: BTreeSet::new(),
             attributor: Attributor::default(),
             daemon: None,
             scan_soon: false,
@@ -188,9 +191,12 @@ impl Watcher {
                 )
             })
             .collect();
+        let in_census = self.guests.in_census();
+        self.dead
+            .retain(|incarnation| in_census.contains_key(incarnation) || alive.contains_key(incarnation));
         let mut new = false;
-        for (incarnation, (uuid, name)) in self.guests.in_census().into_iter().chain(alive) {
-            if !self.watched.contains_key(&incarnation) {
+        for (incarnation, (uuid, name)) in in_census.into_iter().chain(alive) {
+            if !self.watched.contains_key(&incarnation) && !self.dead.contains(&incarnation) {
                 new = true;
                 self.follow(incarnation, uuid, name);
             }
@@ -262,6 +268,7 @@ impl Watcher {
 
     fn died(&mut self, (incarnation, exit): End) {
         let Some(watched) = self.watched.remove(&incarnation) else { return };
+        self.dead.insert(incarnation);
         tracing::info!(guest = %watched.uuid, name = watched.name, %incarnation, ?exit, "the process of a guest ended");
         // libvirt speaks of guests by the name that it gave them; the census has it from the status file.
         let name = self
