@@ -162,6 +162,10 @@ impl Guests for Stage {
     fn judge(&self, _transaction: &Transaction) -> Result<Vec<Finding>, String> {
         unreachable!("a restart is no transaction")
     }
+
+    fn judge_action(&self, _: &replank_common::action::Action) -> Result<Vec<Finding>, String> {
+        Ok(Vec::new())
+    }
 }
 
 /// A process of ours that lives until it is ended.

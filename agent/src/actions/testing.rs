@@ -111,6 +111,10 @@ impl Guests for FakeGuests {
         self.judged.lock().unwrap().push(transaction.clone());
         Ok(self.findings.lock().unwrap().clone())
     }
+
+    fn judge_action(&self, _: &replank_common::action::Action) -> Result<Vec<Finding>, String> {
+        Ok(self.findings.lock().unwrap().clone())
+    }
 }
 
 /// A systemd that keeps its links below the temporary root, and knows them as of its last reload.

@@ -13,6 +13,7 @@ pub use retained::kept;
 
 use crate::codes;
 use crate::guests::usage::Usage;
+use replank_common::census::{Census, Disagreement};
 use replank_common::facts::PackageManager;
 use replank_common::finding::{Finding, Severity};
 use replank_common::ids::HostName;
@@ -73,6 +74,8 @@ pub struct Situation<'a> {
     pub kept: &'a dyn Fn(&Path) -> bool,
     /// A path without symlinks in its directories, as processes show it: `/lib/x` is `/usr/lib/x` where `/lib` is a link.
     pub resolve: &'a dyn Fn(&Path) -> PathBuf,
+    /// The file that is written by writing to a path: as `resolve`, and through the link that the path itself may be.
+    pub follow: &'a dyn Fn(&Path) -> PathBuf,
 }
 
 impl std::fmt::Debug for Situation<'_> {
@@ -118,6 +121,40 @@ pub fn resolve_below(root: &Path, path: &Path) -> PathBuf {
         Ok(inside) => Path::new("/").join(inside).join(name),
         Err(_) => path.to_path_buf(),
     }
+}
+
+/// `path` with every link followed, below `root`. A path that is not there is given back as [`resolve_below`] does.
+pub fn follow_below(root: &Path, path: &Path) -> PathBuf {
+    let below = root.join(path.strip_prefix("/").unwrap_or(path));
+    match (below.canonicalize(), root.canonicalize()) {
+        (Ok(real), Ok(root)) => match real.strip_prefix(&root) {
+            Ok(inside) => Path::new("/").join(inside),
+            Err(_) => resolve_below(&root, path),
+        },
+        _ => resolve_below(root, path),
+    }
+}
+
+/// What the sources of a census do not agree on, as findings that block.
+pub fn of_census(census: &Census) -> Vec<Finding> {
+    let remedy = "see `replank-agent census` on the host; nothing is repaired by itself";
+    let one = |disagreement: &Disagreement| {
+        let subject = match disagreement {
+            Disagreement::Missing { name, .. } | Disagreement::PidDiffers { name, .. } => name.clone(),
+            Disagreement::Twice { guest, .. } => guest.to_string(),
+            Disagreement::Silent { source, .. } => source.describe().to_owned(),
+            Disagreement::BadStatusFile { path, .. } => path.display().to_string(),
+        };
+        finding(
+            &census.host,
+            codes::GUARD_DISAGREEMENT,
+            Severity::Blocks,
+            subject,
+            disagreement.to_string(),
+            remedy,
+        )
+    };
+    census.disagreements.iter().map(one).collect()
 }
 
 fn of_harm(manager: PackageManager, script: &Scriptlet, harm: &Harm, host: &HostName) -> Finding {

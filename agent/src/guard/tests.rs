@@ -62,9 +62,16 @@ fn merged(path: &Path) -> PathBuf {
     }
 }
 
+/// And a library's plain name is a link to the file.
+fn followed(path: &Path) -> PathBuf {
+    let path = merged(path);
+    if path == Path::new("/usr/lib/x86_64-linux-gnu/librbd.so.1") { LIBRBD.into() } else { path }
+}
+
 fn judged(manager: PackageManager, items: Vec<TransactionItem>, kept: bool) -> Vec<Finding> {
     let host = HostName::new("compute1").unwrap();
-    let situation = Situation { host: &host, usage: &usage(), kept: &|_| kept, resolve: &merged };
+    let situation =
+        Situation { host: &host, usage: &usage(), kept: &|_| kept, resolve: &merged, follow: &followed };
     judge(&Transaction { manager, items }, &situation)
 }
 
@@ -193,6 +200,7 @@ fn writing_into_a_mapped_file() {
         "cp -p librbd.so.1.17.0 /lib/x86_64-linux-gnu/".to_owned(),
         "cp -t /usr/lib/x86_64-linux-gnu build/librbd.so.1.17.0".to_owned(),
         "cp -a /usr/share/pkg/tree/. /usr/lib/x86_64-linux-gnu".to_owned(),
+        "cp new.so /usr/lib/x86_64-linux-gnu/librbd.so.1".to_owned(),
         format!("install -m 755 new.so {LIBRBD}"),
         format!("rsync -a --inplace new.so {LIBRBD}"),
         "tar -xzf /usr/share/pkg/new.tgz -C /usr/lib".to_owned(),
@@ -429,4 +437,9 @@ fn directories_that_are_links_are_followed() {
     std::os::unix::fs::symlink("usr/lib", dir.path().join("lib")).unwrap();
     assert_eq!(resolve_below(dir.path(), Path::new("/lib/x.so")), Path::new("/usr/lib/x.so"));
     assert_eq!(resolve_below(dir.path(), Path::new("/none/x.so")), Path::new("/none/x.so"));
+    std::fs::write(dir.path().join("usr/lib/x.so.1.2"), "").unwrap();
+    std::os::unix::fs::symlink("x.so.1.2", dir.path().join("usr/lib/x.so")).unwrap();
+    assert_eq!(resolve_below(dir.path(), Path::new("/lib/x.so")), Path::new("/usr/lib/x.so"));
+    assert_eq!(follow_below(dir.path(), Path::new("/lib/x.so")), Path::new("/usr/lib/x.so.1.2"));
+    assert_eq!(follow_below(dir.path(), Path::new("/lib/new.so")), Path::new("/usr/lib/new.so"));
 }

@@ -14,6 +14,7 @@ use crate::host::command::Programs;
 use crate::host::dirs::Directories;
 use crate::host::{self};
 use replank_common::UnixMs;
+use replank_common::action::Action;
 use replank_common::census::{Census, EndCause, GuestEnd, Incarnation};
 use replank_common::finding::Finding;
 use replank_common::ids::{BootId, GuestUuid, HostName};
@@ -256,8 +257,20 @@ impl host::Guests for HostGuests {
             usage: &usage,
             kept: &kept,
             resolve: &|path| guard::resolve_below(root, path),
+            follow: &|path| guard::follow_below(root, path),
         };
         Ok(guard::judge(transaction, &situation))
+    }
+
+    fn judge_action(&self, action: &Action) -> Result<Vec<Finding>, String> {
+        let usage = if guard::needs_usage(action) { self.usage()? } else { Usage::default() };
+        let root = self.directories.root();
+        let mut findings =
+            guard::judge_action(&self.host, action, &usage, &|path| guard::resolve_below(root, path));
+        if guard::needs_agreement(action) {
+            findings.extend(guard::of_census(&self.take()));
+        }
+        Ok(findings)
     }
 }
 

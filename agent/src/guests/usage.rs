@@ -273,12 +273,20 @@ fn of_build(emulator: &Path, root: &Path) -> Vec<Lazy> {
     let modules = libraries
         .iter()
         .flat_map(|library| [library.join("qemu"), library.join("qemu-kvm")])
+        .filter(|directory| has_modules(root, directory))
         .map(|directory| lazy(directory, "", LazyKind::Modules));
     let roms =
         ["share/qemu", "share/qemu-kvm", "share/seabios", "share/seavgabios", "share/ipxe", "lib/ipxe/qemu"]
             .into_iter()
             .map(|directory| lazy(prefix.join(directory), "", LazyKind::Roms));
     modules.chain(roms).filter(|lazy| is_directory(root, &lazy.directory)).collect()
+}
+
+/// Debian's `/usr/lib/qemu` holds helper programs and no module.
+fn has_modules(root: &Path, directory: &Path) -> bool {
+    let below = root.join(directory.strip_prefix("/").unwrap_or(directory));
+    let entries = std::fs::read_dir(below).into_iter().flatten().filter_map(Result::ok);
+    entries.into_iter().any(|entry| entry.path().extension().is_some_and(|extension| extension == "so"))
 }
 
 /// Directories that the process was told when it was started: `-L` and `QEMU_MODULE_DIR`.
@@ -373,10 +381,12 @@ mod tests {
     #[test]
     fn the_places_of_a_build_go_by_its_prefix() {
         let dir = tempfile::tempdir().unwrap();
-        for below in
-            ["opt/q/lib/x86_64-linux-gnu/qemu", "opt/q/share/seabios", "usr/lib/x86_64-linux-gnu/qemu"]
-        {
+        let modules = ["opt/q/lib/x86_64-linux-gnu/qemu", "usr/lib/x86_64-linux-gnu/qemu"];
+        for below in modules.into_iter().chain(["opt/q/share/seabios", "opt/q/lib/qemu"]) {
             fs::create_dir_all(dir.path().join(below)).unwrap();
+        }
+        for below in modules {
+            fs::write(dir.path().join(below).join("block-rbd.so"), "").unwrap();
         }
         let found = of_build(Path::new("/opt/q/bin/qemu-system-x86_64"), dir.path());
         let found: Vec<(String, LazyKind)> = found.iter().map(|lazy| (lazy.to_string(), lazy.kind)).collect();

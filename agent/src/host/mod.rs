@@ -20,6 +20,7 @@ use crate::guard::Transaction;
 use boundary::Boundary;
 use command::Programs;
 use dirs::Directories;
+use replank_common::action::Action;
 use replank_common::census::Census;
 use replank_common::finding::Finding;
 use replank_common::ids::HostName;
@@ -38,6 +39,13 @@ pub trait Guests: Debug + Send + Sync {
     /// # Errors
     /// What cannot be told, which blocks.
     fn judge(&self, transaction: &Transaction) -> Result<Vec<Finding>, String>;
+
+    /// Compares an action, before it starts, with what the guests use now (`guard::judge_action`), and where it matters asks whether the
+    /// sources of the census agree.
+    ///
+    /// # Errors
+    /// What cannot be told, which blocks.
+    fn judge_action(&self, action: &Action) -> Result<Vec<Finding>, String>;
 }
 
 /// The adapters and directories that actions work with.

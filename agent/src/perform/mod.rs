@@ -1,4 +1,4 @@
-//! Carrying out one command at a time: epoch, ledger, policy, check, intent, act, verify, outcome.
+//! Carrying out one command at a time: epoch, ledger, policy, guard, check, intent, act, verify, outcome.
 //!
 //! Owns the order in which a command passes these, and nothing of what it does to the host. What a crash leaves, and what happens when the coordinator asks again with the same id:
 //!

@@ -8,6 +8,7 @@ use crate::host::Host;
 use crate::ledger::{Entry, Ledger, LedgerError, NewIntent, Stage, Work, standing_record};
 use crate::policy::Policy;
 use replank_common::action::{Action, Family};
+use replank_common::finding::Severity;
 use replank_common::ids::{ActionId, Epoch, PlanId};
 use replank_common::outcome::{How, Outcome, Refusal};
 use replank_common::undo::UndoRecord;
@@ -138,6 +139,12 @@ impl Performer {
                 None => self.refuse(command, refusal),
             };
         }
+        // What was begun is finished or taken back; leaving it half done is no safer.
+        if known.is_none()
+            && let Err(refusal) = self.guarded(action)
+        {
+            return self.refuse(command, refusal);
+        }
         let began = Instant::now();
         let performs = performs(action);
         let resumed = known.is_some();
@@ -186,6 +193,26 @@ impl Performer {
         };
         boundary("acted", &command.id);
         self.end(command, outcome)
+    }
+
+    /// The guard's word, on what the action itself says.
+    fn guarded(&self, action: &Action) -> Result<(), Refusal> {
+        let findings = self.host.guests.judge_action(action).map_err(|why| {
+            refusal(
+                codes::GUARD_USAGE_UNKNOWN,
+                format!("it cannot be told whether the action touches what guests use: {why}"),
+                "see what the message names; nothing is done while it cannot be told",
+            )
+        })?;
+        match findings.iter().find(|finding| finding.severity == Severity::Blocks) {
+            None => Ok(()),
+            Some(first) => Err(Refusal {
+                code: first.code.clone(),
+                reason: format!("{}: {}", first.subject, first.cause),
+                remedy: first.remedy.clone(),
+                findings: findings.clone(),
+            }),
+        }
     }
 
     fn act(

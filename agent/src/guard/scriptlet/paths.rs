@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 impl Reader<'_> {
     /// Something that guests use, by its present path; `None` when it is nothing of theirs.
     pub(super) fn used_at(&self, path: &str) -> Option<String> {
-        let path = (self.situation.resolve)(Path::new(path));
+        let path = (self.situation.follow)(Path::new(path));
         let usage = self.situation.usage;
         let file = usage.file(&path).filter(|file| !file.deleted);
         let names = file.map(|file| file.guests.iter().cloned().collect::<Vec<_>>().join(", "));
