@@ -3,7 +3,7 @@
 //! `/proc/PID/exe` reaches the image even after it was replaced or removed. A second process of it is started with `-version`, which prints
 //! and ends; the guest does not notice. Asked once per image.
 
-use super::processes::{FileId, QemuProcess};
+use super::processes::{self, FileId, QemuProcess};
 use crate::host::command::{Command, Programs};
 use replank_common::version::Version;
 use std::collections::HashMap;
@@ -32,6 +32,10 @@ impl Versions {
             return version;
         }
         let version = ask(proc, qemu.pid, programs);
+        // Through a process that ended meanwhile nothing was asked; the next guest of this image can be asked.
+        if version.is_none() && processes::start_ticks(proc, qemu.pid) != Some(qemu.start_ticks) {
+            return None;
+        }
         let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
         known.insert(file, (version.clone(), Instant::now()));
         version
@@ -76,6 +80,44 @@ mod tests {
             assert_eq!(parse(text).map(|version| version.as_str().to_owned()).as_deref(), Some(version));
         }
         assert_eq!(parse("error while loading shared libraries"), None);
+    }
+
+    #[test]
+    fn an_image_is_asked_once_and_a_process_that_has_ended_spoils_nothing_for_others() {
+        use super::super::processes::Executable;
+        use super::super::processes::tests::{UUID, fake_process};
+        use crate::host::command::{CommandError, Output};
+        use std::sync::atomic::{AtomicU32, Ordering};
+
+        #[derive(Debug, Default)]
+        struct Answers(AtomicU32);
+        impl Programs for Answers {
+            fn run(&self, command: &Command) -> Result<Output, CommandError> {
+                self.0.fetch_add(1, Ordering::Relaxed);
+                let gone = command.program.to_string_lossy().contains("/40/");
+                let stdout = if gone { "" } else { "QEMU emulator version 7.2.18" }.into();
+                let took = Duration::ZERO;
+                Ok(Output { code: Some(i32::from(gone)), signal: None, stdout, stderr: Vec::new(), took })
+            }
+        }
+
+        let dir = tempfile::tempdir().unwrap();
+        fake_process(dir.path(), 41, 1, "qemu", 410, &["qemu", "-uuid", UUID], "/bin/sh");
+        let qemu = |pid: u32| QemuProcess {
+            pid,
+            parent: 1,
+            start_ticks: u64::from(pid) * 10,
+            uuid: UUID.parse().unwrap(),
+            name: String::new(),
+            machine: None,
+            executable: Executable { file: Some(FileId { device: 1, inode: 2 }), ..Executable::default() },
+        };
+        let (versions, answers) = (Versions::default(), Answers::default());
+        assert_eq!(versions.of(dir.path(), &qemu(40), &answers), None);
+        for _ in 0..2 {
+            assert_eq!(versions.of(dir.path(), &qemu(41), &answers), Some(Version::new("7.2.18")));
+        }
+        assert_eq!(answers.0.load(Ordering::Relaxed), 2);
     }
 
     #[test]

@@ -21,8 +21,14 @@ struct Qemu {
 
 impl Qemu {
     fn start() -> Option<Self> {
+        Self::start_from(Path::new(QEMU))
+    }
+
+    fn start_from(emulator: &Path) -> Option<Self> {
         let uuid = GuestUuid(Uuid::new_v4());
-        let mut command = Command::new(QEMU);
+        let mut command = Command::new(emulator);
+        // A copy elsewhere finds the modules of its build all the same.
+        command.env("QEMU_MODULE_DIR", "/usr/lib/x86_64-linux-gnu/qemu");
         command.args(["-M", "none", "-S", "-display", "none", "-name", &format!("guest=t-{uuid}"), "-uuid"]);
         command.arg(uuid.to_string()).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
         Path::new(QEMU).exists().then(|| Self { process: command.spawn().unwrap(), uuid })
@@ -66,6 +72,17 @@ async fn until<T>(what: &str, mut seen: impl FnMut() -> Option<T>) -> T {
 async fn census(guests: &Arc<HostGuests>) -> replank_common::census::Census {
     let guests = Arc::clone(guests);
     tokio::task::spawn_blocking(move || guests.take()).await.unwrap()
+}
+
+/// A guest, once a census lists it.
+async fn listed(guests: &Arc<HostGuests>, uuid: GuestUuid) -> replank_common::census::Guest {
+    let begun = Instant::now();
+    loop {
+        if let Some(guest) = census(guests).await.guests.remove(&uuid) {
+            return guest;
+        }
+        assert!(begun.elapsed() < Duration::from_secs(30), "no census lists the guest");
+    }
 }
 
 /// How long after its process was killed the end of a guest is in a report.
@@ -160,16 +177,32 @@ async fn a_guest_that_vanishes_between_two_censuses_without_a_watch_is_an_end_th
     let guests = guests(dir.path());
     let Some(mut qemu) = Qemu::start() else { return };
     let uuid = qemu.uuid;
-    let first = loop {
-        let census = census(&guests).await;
-        if let Some(guest) = census.guests.get(&uuid) {
-            break guest.incarnation;
-        }
-    };
+    let first = listed(&guests, uuid).await.incarnation;
     qemu.end();
     qemu.process.wait().unwrap();
     let second = census(&guests).await;
     assert!(!second.end_of(uuid, first).unwrap().cause.is_owners_doing());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_guest_whose_emulator_was_removed_still_tells_its_version() {
+    let dir = tempfile::tempdir().unwrap();
+    let emulator = dir.path().join("qemu-system-x86_64");
+    if !Path::new(QEMU).exists() {
+        return;
+    }
+    std::fs::copy(QEMU, &emulator).unwrap();
+    let Some(qemu) = Qemu::start_from(&emulator) else { return };
+    let guests = guests(dir.path());
+    let first = listed(&guests, qemu.uuid).await;
+    assert!(!first.emulator_deleted && first.qemu_version.is_some());
+    std::fs::remove_file(&emulator).unwrap();
+    // An agent that has just started knows nothing of the image from before.
+    let guests = self::guests(dir.path());
+    let second = census(&guests).await.guests[&qemu.uuid].clone();
+    assert!(second.emulator_deleted);
+    assert_eq!(second.emulator, emulator);
+    assert_eq!((second.qemu_version, second.incarnation), (first.qemu_version, first.incarnation));
 }
 
 /// A libvirtd that says what the file `domains` and `events` beside it say.
