@@ -1,0 +1,166 @@
+//! Why there is no link or no certificate, in words, with a documented code.
+
+use crate::codes;
+use crate::config::Address;
+use replank_identity::files::FileError;
+use replank_identity::{BadAuthority, BadCredentials, BadKey, tls};
+use std::error::Error as StdError;
+use tonic::{Code, Status};
+
+/// The key of a status's metadata under which a coordinator gives the stable name of its refusal.
+const REFUSAL_NAME: &str = "replank-refusal";
+
+/// One failure; `text` says what happened and what to do.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{code}: {text}")]
+pub struct LinkError {
+    pub code: &'static str,
+    pub text: String,
+}
+
+/// The stable names of the identity crate, and the codes that they are documented under.
+const NAMES: [(&str, &str); 27] = [
+    ("certificate-foreign", codes::SERVER_FOREIGN),
+    ("server-foreign", codes::SERVER_FOREIGN),
+    ("server-not-coordinator", codes::SERVER_FOREIGN),
+    ("certificate-expired", codes::CERTIFICATE_EXPIRED),
+    ("certificate-not-yet-valid", codes::CERTIFICATE_EARLY),
+    ("certificate-revoked", codes::REVOKED),
+    ("host-revoked", codes::REVOKED),
+    ("certificate-refused", codes::CERTIFICATE_REFUSED),
+    ("certificate-wrong-purpose", codes::CERTIFICATE_REFUSED),
+    ("certificate-malformed", codes::CERTIFICATE_REFUSED),
+    ("no-certificate", codes::CERTIFICATE_REFUSED),
+    ("other-host", codes::OTHER_HOST),
+    ("not-a-host", codes::OTHER_HOST),
+    ("not-an-operator", codes::OTHER_HOST),
+    ("token-malformed", codes::TOKEN_MALFORMED),
+    ("token-foreign", codes::TOKEN_FOREIGN),
+    ("token-unknown", codes::TOKEN_UNKNOWN),
+    ("token-wrong-host", codes::TOKEN_WRONG_HOST),
+    ("token-used", codes::TOKEN_USED),
+    ("token-expired", codes::TOKEN_EXPIRED),
+    ("csr-malformed", codes::REQUEST_REFUSED),
+    ("csr-key-kind", codes::REQUEST_REFUSED),
+    ("csr-possession", codes::REQUEST_REFUSED),
+    ("credentials-malformed", codes::IDENTITY_FILES),
+    ("credentials-mismatch", codes::IDENTITY_FILES),
+    ("credentials-other-role", codes::IDENTITY_FILES),
+    ("credentials-untrusted", codes::IDENTITY_FILES),
+];
+
+/// The documented code of a stable name.
+pub(crate) fn code_of(name: &str) -> Option<&'static str> {
+    NAMES.iter().find(|(known, _)| *known == name).map(|(_, code)| *code)
+}
+
+impl LinkError {
+    pub(crate) fn new(code: &'static str, text: impl Into<String>) -> Self {
+        Self { code, text: text.into() }
+    }
+
+    /// Connecting failed.
+    pub(crate) fn connecting(address: &Address, error: &(dyn StdError + 'static)) -> Self {
+        if let Some(refusal) = tls::explain(error) {
+            let code = code_of(refusal.code()).unwrap_or(codes::CERTIFICATE_REFUSED);
+            return Self::new(code, format!("connecting to the coordinator at {address}: {refusal}"));
+        }
+        Self::new(
+            codes::UNREACHABLE,
+            format!(
+                "the coordinator at {address} cannot be reached: {}; check the address, that `replank serve` runs there, and the \
+                 network between",
+                chain(error)
+            ),
+        )
+    }
+
+    /// A call was answered with an error.
+    pub(crate) fn status(address: &Address, status: &Status) -> Self {
+        let message = status.message();
+        let named = status.metadata().get(REFUSAL_NAME).and_then(|name| name.to_str().ok());
+        // Without metadata the name may lead the message, as in `token-expired: the join token …`.
+        let (leading, rest) = message.split_once(": ").unwrap_or(("", message));
+        if let Some(code) = named.and_then(code_of) {
+            return Self::new(code, message);
+        }
+        if let Some(code) = code_of(leading) {
+            return Self::new(code, rest);
+        }
+        match status.code() {
+            Code::Unavailable | Code::Cancelled | Code::Unknown | Code::DeadlineExceeded => {
+                if let Some(refusal) = tls::explain(status) {
+                    let code = code_of(refusal.code()).unwrap_or(codes::CERTIFICATE_REFUSED);
+                    return Self::new(code, refusal.to_string());
+                }
+                Self::new(
+                    codes::UNREACHABLE,
+                    format!("the coordinator at {address} went away: {}; see its log", chain(status)),
+                )
+            }
+            Code::Unimplemented => Self::new(
+                codes::COORDINATOR_REFUSED,
+                format!(
+                    "the coordinator at {address} does not know the call: {message}; install agent and coordinator of one version"
+                ),
+            ),
+            code => Self::new(
+                codes::COORDINATOR_REFUSED,
+                format!("the coordinator at {address} refused ({code:?}): {message}; see its log"),
+            ),
+        }
+    }
+
+    pub(crate) fn files(error: &FileError) -> Self {
+        let code = match error {
+            FileError::Missing { .. } => codes::NOT_ENROLLED,
+            FileError::Read { .. }
+            | FileError::Write { .. }
+            | FileError::Exposed { .. }
+            | FileError::NotAFile { .. }
+            | FileError::Content { .. } => codes::IDENTITY_FILES,
+        };
+        Self::new(code, chain(error))
+    }
+
+    pub(crate) fn credentials(error: &BadCredentials) -> Self {
+        let code = code_of(error.code()).unwrap_or(codes::IDENTITY_FILES);
+        Self::new(code, format!("{}; enrol this host again with a new join token", chain(error)))
+    }
+
+    pub(crate) fn authority(error: &BadAuthority) -> Self {
+        let code = match error {
+            BadAuthority::OtherAuthority { .. } => codes::SERVER_FOREIGN,
+            BadAuthority::Count { .. }
+            | BadAuthority::Encoding
+            | BadAuthority::NotAnAuthority
+            | BadAuthority::NotSelfSigned
+            | BadAuthority::Key(_)
+            | BadAuthority::Mismatch => codes::IDENTITY_FILES,
+        };
+        Self::new(code, chain(error))
+    }
+
+    pub(crate) fn key(error: &BadKey) -> Self {
+        Self::new(codes::IDENTITY_FILES, chain(error))
+    }
+
+    /// Whether trying again without anybody's help can change anything.
+    pub fn is_passing(&self) -> bool {
+        self.code == codes::UNREACHABLE
+    }
+}
+
+/// An error with its causes, none said twice.
+fn chain(error: &(dyn StdError + 'static)) -> String {
+    let mut text = error.to_string();
+    let mut next = error.source();
+    while let Some(error) = next {
+        let cause = error.to_string();
+        if !text.contains(&cause) {
+            text = format!("{text}: {cause}");
+        }
+        next = error.source();
+    }
+    text
+}

@@ -1,0 +1,168 @@
+//! The rest of the agent, as the link needs it: an actor with a memory that the test can hold up, guests and measurements.
+
+use crate::codes;
+use crate::config::Address;
+use crate::link::{Desk, GuestSource, Link, Order, Performer, Ports, ReadingSource, Settings, Told, Work};
+use replank_common::census::Census;
+use replank_common::ids::{ActionId, BootId, Epoch, HostName};
+use replank_common::outcome::{How, Outcome, Refusal};
+use replank_common::reading::{ReadingRequest, ReadingValue};
+use std::collections::BTreeMap;
+use std::sync::{Arc, Condvar, Mutex};
+use std::time::Duration;
+use tokio::sync::watch;
+use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
+use uuid::Uuid;
+
+use super::coordinator::{Coordinator, PATIENCE};
+
+/// Remembers what it did, as the ledger does; works only while it is let.
+#[derive(Debug, Default)]
+pub(super) struct Actor {
+    state: Mutex<Memory>,
+    let_go: Condvar,
+}
+
+#[derive(Debug, Default)]
+struct Memory {
+    epoch: Epoch,
+    /// `None`: begun.
+    known: BTreeMap<ActionId, Option<Outcome>>,
+    done: Vec<ActionId>,
+    held: bool,
+}
+
+impl Actor {
+    pub(super) fn hold(&self) {
+        self.state.lock().unwrap().held = true;
+    }
+
+    pub(super) fn let_go(&self) {
+        self.state.lock().unwrap().held = false;
+        self.let_go.notify_all();
+    }
+
+    pub(super) fn done(&self) -> Vec<String> {
+        self.state.lock().unwrap().done.iter().map(ToString::to_string).collect()
+    }
+}
+
+impl Performer for Actor {
+    fn epoch_seen(&self) -> Epoch {
+        self.state.lock().unwrap().epoch
+    }
+
+    fn obey(&self, epoch: Epoch) -> Result<(), Refusal> {
+        let mut state = self.state.lock().unwrap();
+        if epoch < state.epoch {
+            let (reason, remedy) = (format!("epoch {epoch} is old"), "stop it".to_owned());
+            return Err(Refusal { code: codes::OLD_EPOCH.to_owned(), reason, remedy, findings: Vec::new() });
+        }
+        state.epoch = epoch;
+        Ok(())
+    }
+
+    fn unfinished(&self) -> Vec<ActionId> {
+        let state = self.state.lock().unwrap();
+        state.known.iter().filter(|(_, outcome)| outcome.is_none()).map(|(id, _)| id.clone()).collect()
+    }
+
+    fn perform(&self, order: &Order, tell: &(dyn Fn(Told) + Sync)) -> Outcome {
+        let mut state = self.state.lock().unwrap();
+        if let Some(Some(outcome)) = state.known.get(&order.id) {
+            return outcome.clone();
+        }
+        state.known.insert(order.id.clone(), None);
+        tell(Told::Accepted);
+        tell(Told::Progress { permille: Some(500), text: "half way".to_owned() });
+        while state.held {
+            state = self.let_go.wait(state).unwrap();
+        }
+        let how = match order.work {
+            Work::Do(_) => How::Applied,
+            Work::Undo { .. } => How::Undone,
+        };
+        let outcome = Outcome::Done { how, took_ms: 7, changes: Vec::new(), findings: Vec::new() };
+        state.done.push(order.id.clone());
+        state.known.insert(order.id.clone(), Some(outcome.clone()));
+        outcome
+    }
+
+    fn ledger_actions(&self) -> u64 {
+        self.state.lock().unwrap().known.len() as u64
+    }
+}
+
+#[derive(Debug)]
+pub(super) struct Guests(pub(super) watch::Sender<u64>);
+
+impl GuestSource for Guests {
+    fn census(&self) -> Census {
+        Census {
+            host: HostName::new("compute1").unwrap(),
+            boot_id: BootId(Uuid::nil()),
+            sequence: *self.0.borrow(),
+            agent_start_ms: 0,
+            taken_at_ms: 0,
+            guests: BTreeMap::new(),
+            ended: Vec::new(),
+            disagreements: Vec::new(),
+        }
+    }
+
+    fn changes(&self) -> watch::Receiver<u64> {
+        self.0.subscribe()
+    }
+}
+
+/// Answers at once, or never for facts.
+#[derive(Debug)]
+struct Measures;
+
+impl ReadingSource for Measures {
+    fn answer(&self, request: &ReadingRequest, deadline: Duration) -> ReadingValue {
+        match request {
+            ReadingRequest::Facts => {
+                std::thread::sleep(deadline + Duration::from_secs(1));
+                ReadingValue::CannotTell { why: "too late".to_owned() }
+            }
+            _ => ReadingValue::GuestJobs(vec![("web".to_owned(), "migration".to_owned())]),
+        }
+    }
+}
+
+pub(super) struct Agent {
+    pub(super) actor: Arc<Actor>,
+    pub(super) guests: Arc<Guests>,
+    pub(super) desk: Desk,
+    pub(super) state: watch::Receiver<crate::link::LinkState>,
+    stop: CancellationToken,
+    running: JoinHandle<()>,
+}
+
+impl Agent {
+    pub(super) fn start(coordinator: &Coordinator) -> Self {
+        let actor = Arc::new(Actor::default());
+        let guests = Arc::new(Guests(watch::Sender::new(0)));
+        let desk = Desk::start(actor.clone(), Arc::new(|_, _| {})).unwrap();
+        let ports = Ports { performer: actor.clone(), guests: guests.clone(), readings: Arc::new(Measures) };
+        let settings = Settings {
+            address: coordinator.address.parse::<Address>().unwrap(),
+            host: HostName::new("compute1").unwrap(),
+            boot_id: BootId(Uuid::nil()),
+            agent_start_ms: 12,
+            observe_only: true,
+        };
+        let link = Link::new(settings, coordinator.credentials("compute1"), ports, desk.clone());
+        let stop = CancellationToken::new();
+        let state = link.state();
+        let running = tokio::spawn(link.run(stop.clone()));
+        Self { actor, guests, desk, state, stop, running }
+    }
+
+    pub(super) async fn stop(self) {
+        self.stop.cancel();
+        tokio::time::timeout(PATIENCE, self.running).await.expect("the link stops").unwrap();
+    }
+}
