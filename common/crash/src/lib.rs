@@ -25,10 +25,10 @@ macro_rules! crash_point {
     };
 }
 
-/// What [`crash_point!`] calls.
+/// What [`crash_point!`] calls; called directly where the name comes from elsewhere.
 #[cfg(not(feature = "crash-points"))]
 #[inline(always)]
-pub fn reach(_name: &'static str) {}
+pub fn reach(_name: &str) {}
 
 #[cfg(feature = "crash-points")]
 pub use armed::reach;
@@ -41,13 +41,13 @@ mod armed {
     use std::path::Path;
     use std::sync::{Mutex, PoisonError};
 
-    static REACHED: Mutex<BTreeMap<&'static str, u64>> = Mutex::new(BTreeMap::new());
+    static REACHED: Mutex<BTreeMap<String, u64>> = Mutex::new(BTreeMap::new());
 
     /// What [`crate::crash_point!`] calls: counts the boundary, and dies there when the environment says so.
-    pub fn reach(name: &'static str) {
+    pub fn reach(name: &str) {
         // Held to the end, so that two threads cannot list the same boundary twice.
         let mut reached = REACHED.lock().unwrap_or_else(PoisonError::into_inner);
-        let count = reached.entry(name).or_insert(0);
+        let count = reached.entry(name.to_owned()).or_insert(0);
         *count += 1;
         if let Ok(wanted) = std::env::var("REPLANK_CRASH_AT") {
             let (wanted_name, nth) = match wanted.rsplit_once(':') {

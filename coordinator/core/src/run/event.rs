@@ -220,6 +220,8 @@ pub enum Purpose {
     GiveBack,
     /// Take the step back: on rollback, or because it is still borrowed at the end.
     Undo,
+    /// Carry a guard's action out during a rollback, on a host that had not come to it yet; changes nothing.
+    SetGuard,
     /// Ask whether the way back is safe; changes nothing.
     Guard,
 }

@@ -23,6 +23,8 @@ pub enum UnsoundPlan {
     Unknown { of: String, what: &'static str, id: String },
     #[error("step `{step}` comes before `{needs}`, which it needs")]
     Order { step: StepId, needs: String },
+    #[error("hold `{hold}` waits for itself")]
+    HoldCircle { hold: HoldId },
     #[error("step `{step}` gives `{subject}` back, which is not a borrowed step of the same host before it")]
     NotBorrowed { step: StepId, subject: StepId },
     #[error("step `{step}` has no deadline")]
@@ -36,7 +38,7 @@ pub(crate) enum NeedIx {
 }
 
 /// A plan and the places of its hosts, steps and holds.
-#[derive(Debug)]
+#[derive(Debug, PartialEq, Eq)]
 pub struct Index {
     pub(crate) id: PlanId,
     pub(crate) plan: Plan,
@@ -56,7 +58,7 @@ pub struct Index {
     pub(crate) hold_wakes: Vec<Wakes>,
 }
 
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct Wakes {
     pub(crate) hosts: Vec<usize>,
     pub(crate) holds: Vec<usize>,
@@ -188,12 +190,7 @@ impl Index {
             }
             if left == before {
                 let circle = hold_place.iter().position(Option::is_none).unwrap_or_default();
-                let id = self.plan.holds[circle].id.to_string();
-                return Err(UnsoundPlan::Unknown {
-                    of: id.clone(),
-                    what: "a hold that waits for itself,",
-                    id,
-                });
+                return Err(UnsoundPlan::HoldCircle { hold: self.plan.holds[circle].id.clone() });
             }
         }
         for (ix, needs) in self.step_needs.iter().enumerate() {

@@ -54,6 +54,7 @@ fn each_kind_of_mistake_has_its_code_and_place() {
         ("prefix = \"/opt/qemu/10.0.2\"\n", "", "RP1004", "[qemu]"),
         ("address = \"192.0.2.12\"\n", "", "RP1004", "\"compute2\""),
         ("name = \"harbour\"", "name = \"Old Harbour\"", "RP1005", "\"Old Harbour\""),
+        ("name = \"libvirt\"\nkind", "name = \"libvirt-11.3\"\nkind", "RP1005", "\"libvirt-11.3\""),
         ("name = \"compute2\"", "name = \"compute_2\"", "RP1005", "\"compute_2\""),
         ("{ name = \"libvirt0\"", "{ name = \"libvirt0=1\"", "RP1005", "\"libvirt0=1\""),
         (

@@ -65,11 +65,18 @@ fn the_example_fleets_have_no_blockers() {
 
 #[test]
 fn a_missing_emulator() {
-    blocks_when("RP2026", "is not on disk any more", |facts| {
+    blocks_when("RP2026", "nothing is known of its emulator", |facts| {
         let name = facts.census.guests.keys().next().copied().unwrap();
         facts.census.guests.get_mut(&name).unwrap().emulator = PathBuf::from("/usr/local/bin/qemu");
     });
-    blocks_when("RP2026", "is not on disk any more", |facts| facts.emulators.clear());
+    blocks_when("RP2026", "nothing is known of its emulator", |facts| facts.emulators.clear());
+    blocks_when("RP2026", "compute2-guest1", |facts| {
+        facts.emulators[0].version = None;
+        facts.emulators[0].detail = "No such file or directory".to_owned();
+        for guest in facts.census.guests.values_mut() {
+            guest.emulator_deleted = true;
+        }
+    });
     blocks_when("RP2026", "new guests of type qemu would get it", |facts| {
         facts.census.guests.clear();
         facts.emulators.clear();

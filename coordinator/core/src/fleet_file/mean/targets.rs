@@ -57,7 +57,7 @@ enum Kind {
 fn repository(raw: RawRepository, section: &mut Section<'_, '_>) -> Option<(String, Repository)> {
     let RawRepository { name, kind, uri, suite, components, options, base_url, gpg_check, gpg_key } = raw;
     let name =
-        section.text("name", name, "name = \"libvirt-11.3\"").and_then(|name| section.slug("name", name));
+        section.text("name", name, "name = \"libvirt\"").and_then(|name| repository_name(name, section));
     let kind = section.text("kind", kind, "kind = \"apt\"")?;
     let kind =
         word(&section.subject("kind"), &kind, &[("apt", Kind::Apt), ("rpm", Kind::Rpm)], section.notes)?;
@@ -108,6 +108,18 @@ fn repository(raw: RawRepository, section: &mut Section<'_, '_>) -> Option<(Stri
         }
     };
     whole.then_some((name?, repository))
+}
+
+/// It becomes part of the names of the files that the repository is written to, so it has no dots.
+fn repository_name(typed: Spanned<String>, section: &mut Section<'_, '_>) -> Option<String> {
+    let good = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-';
+    if typed.get_ref().len() <= 64 && typed.get_ref().bytes().all(good) {
+        return Some(typed.into_inner());
+    }
+    let problem = format!("`{}` cannot be part of a file name", typed.get_ref());
+    let remedy = "use at most 64 lower-case letters, digits and hyphens";
+    section.wrong(typed.span(), codes::FLEET_NAME, "name", problem, remedy);
+    None
 }
 
 /// A value that stands alone on a line of a repository file.

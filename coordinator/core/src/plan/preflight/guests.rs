@@ -57,32 +57,49 @@ fn state(look: &mut Look<'_>, guest: &Guest) {
 /// On its start libvirtd runs the emulator that a guest names; without it, it gives the guest up (libvirt 7726d1581f).
 fn emulator_of(look: &mut Look<'_>, guest: &Guest) {
     let path = guest.emulator.display();
-    let known = look.facts.emulators.iter().find(|fact| fact.path == guest.emulator);
-    if known.is_none() {
-        let finding = look.about(codes::EMULATOR_MISSING, format!("guest {}", guest.name)).blocks(
-            format!(
-                "its emulator {path} is not on disk any more; libvirtd may give the guest up on its start"
-            ),
-            format!("put the package that has {path} back, in the version that the guest runs"),
-        );
-        look.push(finding);
-    } else if guest.emulator_deleted {
-        let finding = look.about(codes::EMULATOR_REPLACED, format!("guest {}", guest.name)).notes(
-            format!("{path} was replaced on disk since the guest started; the guest runs the older one"),
-            "nothing",
-        );
-        look.push(finding);
+    let subject = format!("guest {}", guest.name);
+    match look.facts.emulators.iter().find(|fact| fact.path == guest.emulator) {
+        None => {
+            let finding = look.about(codes::EMULATOR_MISSING, subject).blocks(
+                format!(
+                    "nothing is known of its emulator {path}; libvirtd may give the guest up on its start"
+                ),
+                format!("put the package that has {path} back, in the version that the guest runs"),
+            );
+            look.push(finding);
+        }
+        Some(fact) if guest.emulator_deleted && fact.version.is_some() => {
+            let finding = look.about(codes::EMULATOR_REPLACED, subject).notes(
+                format!("{path} was replaced on disk since the guest started; the guest runs the older one"),
+                "nothing",
+            );
+            look.push(finding);
+        }
+        // What does not run is told once for all its guests.
+        Some(_) => {}
     }
 }
 
 fn emulators(look: &mut Look<'_>) {
     for fact in look.facts.emulators.iter().filter(|fact| fact.version.is_none()) {
-        let about = look.about(codes::EMULATOR_BROKEN, fact.path.display().to_string());
-        let finding = if fact.used_by.is_empty() {
+        let path = fact.path.display().to_string();
+        let guests = look.facts.census.guests.values();
+        let gone = guests.into_iter().any(|guest| guest.emulator == fact.path && guest.emulator_deleted);
+        let users = fact.used_by.join(", ");
+        let finding = if gone {
+            look.about(codes::EMULATOR_MISSING, path.clone()).blocks(
+                format!("it is gone since {users} started: nothing at its path runs ({})", fact.detail),
+                format!(
+                    "put the package that has {path} back, in the version that the guests run; libvirtd runs it once on its \
+                     start, and may give guests up without it"
+                ),
+            )
+        } else if users.is_empty() {
+            let about = look.about(codes::EMULATOR_BROKEN, path);
             about.notes(format!("it does not run ({}), and no guest uses it", fact.detail), "nothing")
         } else {
-            about.blocks(
-                format!("it does not run ({}), and {} use it", fact.detail, fact.used_by.join(", ")),
+            look.about(codes::EMULATOR_BROKEN, path).blocks(
+                format!("it does not run ({}), and {users} use it", fact.detail),
                 "repair its package; libvirtd runs it once on its start, and may give guests up whose emulator fails",
             )
         };

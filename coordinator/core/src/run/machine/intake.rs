@@ -168,6 +168,7 @@ impl Machine {
         }
         self.renew_answer(host, census);
         self.look_for_blindness(host);
+        self.dirty.insert(host);
         true
     }
 

@@ -105,6 +105,7 @@ pub struct Machine {
     pub(super) seen: Vec<HostSeen>,
     /// This process leads the run, and no agent has obeyed a later coordinator.
     leads: bool,
+    led_ms: UnixMs,
     deposed_by: Option<Epoch>,
     /// The last record that is durable.
     confirmed: u64,
@@ -164,6 +165,7 @@ impl Machine {
         Self {
             seen: vec![HostSeen::new(); hosts],
             leads: false,
+            led_ms: 0,
             deposed_by: None,
             confirmed: 0,
             now_ms: state.last_ms,
@@ -197,6 +199,7 @@ impl Machine {
         self.state.apply(&record)?;
         self.out.push(record);
         self.leads = true;
+        self.led_ms = now_ms;
         // Numbers of questions of an earlier coordinator are never mistaken for its own.
         self.next_ask = (epoch.0 << 32) + 1;
         self.settle();

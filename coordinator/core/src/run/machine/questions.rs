@@ -179,7 +179,7 @@ impl Machine {
 
     fn wake_asker(&mut self, asker: Asker, of: usize, at_ms: UnixMs) {
         match asker {
-            Asker::Gates(host) | Asker::Count(host) => self.wake_at(host, at_ms),
+            Asker::Gates(host) | Asker::Count(host) | Asker::Watch(host) => self.wake_at(host, at_ms),
             Asker::Twice(_) => self.wake_at(of, at_ms),
         }
     }
@@ -225,7 +225,7 @@ impl Machine {
         for question in self.seen[of].questions.values() {
             for asker in &question.askers {
                 match asker {
-                    Asker::Gates(host) | Asker::Count(host) => {
+                    Asker::Gates(host) | Asker::Count(host) | Asker::Watch(host) => {
                         self.dirty.insert(*host);
                     }
                     Asker::Twice(_) => {}

@@ -22,6 +22,12 @@ pub const NOTE_AFTER_MS: u64 = 5_000;
 /// Causes that take turns are recorded at most this often for one step. Milliseconds.
 pub const NOTE_EVERY_MS: u64 = 30_000;
 
+/// A linked host from which no census came for this long is asked for one: an agent tells of each change, but what it told may be
+/// lost. Milliseconds.
+pub const WATCH_MS: u64 = 30_000;
+/// An aborted run waits this long for a host that cannot be heard before it ends without its count. Milliseconds.
+pub const ABORT_PATIENCE_MS: u64 = 300_000;
+
 /// Who waits for an answer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(in crate::run) enum Asker {
@@ -29,6 +35,8 @@ pub(in crate::run) enum Asker {
     Gates(usize),
     /// The baseline or the last count of this host.
     Count(usize),
+    /// The watch over this host's guests: a census that is not older than [`WATCH_MS`].
+    Watch(usize),
     /// The suspicion that this guest runs twice.
     Twice(GuestUuid),
 }
@@ -121,6 +129,8 @@ pub(in crate::run) struct HostSeen {
     pub(in crate::run) asking: Option<Asking>,
     /// Answers to earlier questions do not count for the last count.
     pub(in crate::run) count_mark: Option<u64>,
+    /// Answers to earlier questions do not count for the watch; `None`: nothing is asked for it.
+    pub(in crate::run) watch_mark: Option<u64>,
     /// Since when this process has known the command in flight.
     pub(in crate::run) flight_since: Option<(ActionId, UnixMs)>,
     pub(in crate::run) accepted: bool,
@@ -139,6 +149,7 @@ impl HostSeen {
             questions: BTreeMap::new(),
             asking: None,
             count_mark: None,
+            watch_mark: None,
             flight_since: None,
             accepted: false,
             progress: None,

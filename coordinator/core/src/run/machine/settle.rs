@@ -4,11 +4,12 @@
 //! [`Machine::wake_after`] says which hosts an event concerns.
 
 use super::Machine;
-use super::seen::Asker;
+use super::seen::{ABORT_PATIENCE_MS, Asker, WATCH_MS};
 use crate::gate::Gate;
 use crate::plan::Work;
 use crate::run::event::{End, Event, Life, Purpose, When};
 use crate::run::state::{Course, StepPhase};
+use replank_common::UnixMs;
 use replank_common::ids::Direction;
 use replank_common::reading::{ReadingRequest, ReadingValue};
 
@@ -144,12 +145,20 @@ impl Machine {
         }
     }
 
-    /// Every host is counted; on abort, every host that can be heard.
+    /// Every host is counted and still seen; on abort, every host that has been heard of late is counted.
     fn is_counted(&self, end: End) -> bool {
         match end {
-            End::Completed | End::RolledBack { .. } => self.state.uncounted.is_empty(),
-            End::Aborted => !self.state.uncounted.iter().any(|host| self.seen[*host].is_up()),
+            End::Completed | End::RolledBack { .. } => {
+                self.state.uncounted.is_empty() && self.seen.iter().all(|seen| !seen.is_blind())
+            }
+            End::Aborted => self.state.uncounted.iter().all(|host| self.now_ms >= self.given_up_at(*host)),
         }
+    }
+
+    /// When an aborted run ends without the count of a host: never while it is linked.
+    fn given_up_at(&self, host: usize) -> UnixMs {
+        let seen = &self.seen[host];
+        if seen.is_up() { UnixMs::MAX } else { self.led_ms.max(seen.link_since_ms) + ABORT_PATIENCE_MS }
     }
 
     fn decide_host(&mut self, host: usize) {
@@ -157,8 +166,10 @@ impl Machine {
         if self.state.finished().is_some() {
             self.stop_asking(host);
             self.stop_counting(host);
+            self.stop_watching(host);
             return;
         }
+        self.keep_watch(host);
         if self.state.hosts[host].baseline_due {
             // Taken by the first census that agrees, asked for or not: see `intake`.
             self.count(host);
@@ -176,14 +187,20 @@ impl Machine {
             Course::Forward => self.go_forward(host),
             Course::Guarding { to, refusals, .. } => {
                 let next = self.state.guard_next(host, to).filter(|_| refusals.is_empty());
-                self.go_back(host, next, Purpose::Guard);
+                self.go_back(host, next);
             }
-            Course::RollingBack { to } => self.go_back(host, self.state.undo_next(host, to), Purpose::Undo),
+            Course::RollingBack { to } => {
+                let next = self.state.undo_next(host, to).map(|step| (step, Purpose::Undo));
+                self.go_back(host, next);
+            }
             Course::Closing { .. } => {
-                let next = self.state.borrowed_next(host);
-                self.go_back(host, next, Purpose::Undo);
+                let next = self.state.borrowed_next(host).map(|step| (step, Purpose::Undo));
+                self.go_back(host, next);
                 if next.is_none() && !self.state.hosts[host].recounted {
                     self.count(host);
+                    if !self.seen[host].is_up() {
+                        self.wake_at(host, self.given_up_at(host));
+                    }
                 }
             }
             Course::Finished { .. } => {}
@@ -248,7 +265,7 @@ impl Machine {
 
     fn send(&mut self, step: usize, subject: usize, purpose: Purpose) -> bool {
         let (direction, of) = match purpose {
-            Purpose::Do => (Direction::Do, None),
+            Purpose::Do | Purpose::SetGuard => (Direction::Do, None),
             Purpose::GiveBack | Purpose::Undo | Purpose::Guard => {
                 (Direction::Undo, self.state.leftover(subject))
             }
@@ -260,9 +277,9 @@ impl Machine {
         true
     }
 
-    fn go_back(&mut self, host: usize, next: Option<usize>, purpose: Purpose) {
+    fn go_back(&mut self, host: usize, next: Option<(usize, Purpose)>) {
         match next {
-            Some(step) if self.block_of_back(host, step).is_none() => {
+            Some((step, purpose)) if self.block_of_back(host, step).is_none() => {
                 if self.gates_pass(host, step, When::Undo, &[Gate::CensusHolds]) {
                     self.send(step, step, purpose);
                 }
@@ -284,6 +301,30 @@ impl Machine {
         let since_ms = seen.flight_since.as_ref().map_or(self.now_ms, |(_, since_ms)| *since_ms);
         let passed = self.now_ms.saturating_sub(since_ms) / deadline_ms;
         self.wake_at(host, since_ms + (passed + 1) * deadline_ms);
+    }
+
+    /// Asks for a census when the newest one is old, or older than the link.
+    fn keep_watch(&mut self, host: usize) {
+        let seen = &self.seen[host];
+        if !seen.is_up() {
+            return;
+        }
+        let since_link = seen.census.as_ref().filter(|census| census.received_ms >= seen.link_since_ms);
+        let due_ms = since_link.map_or(self.now_ms, |census| census.received_ms + WATCH_MS);
+        if self.now_ms < due_ms {
+            self.stop_watching(host);
+            self.wake_at(host, due_ms);
+        } else {
+            let mark = *self.seen[host].watch_mark.get_or_insert(self.next_ask);
+            self.pose(Asker::Watch(host), host, &ReadingRequest::Census, mark);
+            self.recheck(Asker::Watch(host), host, &ReadingRequest::Census);
+        }
+    }
+
+    fn stop_watching(&mut self, host: usize) {
+        if self.seen[host].watch_mark.take().is_some() {
+            self.withdraw(Asker::Watch(host), host, &ReadingRequest::Census);
+        }
     }
 
     /// Asks for a census, for the baseline or for the last count.

@@ -33,11 +33,24 @@ impl State {
     }
 
     /// The next guard of the host to ask: every guard that was set, whatever its stage, where something is to be taken back.
-    pub(crate) fn guard_next(&self, host: usize, to: Option<Stage>) -> Option<usize> {
+    ///
+    /// A host that was stopped between its switch and its guard has none set, and is in the very danger that the guard is there for. So
+    /// where a step of the switch is to be taken back, a guard that was not come to is set first.
+    pub(crate) fn guard_next(&self, host: usize, to: Option<Stage>) -> Option<(usize, Purpose)> {
         self.undo_next(host, to)?;
-        self.index.steps_back(host).find(|step| {
-            let state = &self.steps[*step];
-            *self.undo_of(*step) == Undo::Guard && !state.leftovers.is_empty() && !state.guard_agreed
+        let mut steps = self.index.steps_back(host);
+        let switched = steps
+            .any(|step| self.index.step_at(step).stage == Stage::Switch && self.step_goes_back(step, to));
+        self.index.steps_back(host).find_map(|step| {
+            let state = &self.steps[step];
+            if *self.undo_of(step) != Undo::Guard || state.guard_agreed {
+                return None;
+            }
+            match (state.leftovers.is_empty(), switched) {
+                (false, _) => Some((step, Purpose::Guard)),
+                (true, true) => Some((step, Purpose::SetGuard)),
+                (true, false) => None,
+            }
         })
     }
 
@@ -87,8 +100,10 @@ impl State {
     pub(super) fn may_take_back(&self, step: usize, purpose: Purpose) -> Result<(), IllegalEvent> {
         let host = self.index.host_of[step];
         let next = match (&self.course, purpose) {
-            (Course::Guarding { to, refusals, .. }, Purpose::Guard) if refusals.is_empty() => {
-                self.guard_next(host, *to)
+            (Course::Guarding { to, refusals, .. }, Purpose::Guard | Purpose::SetGuard)
+                if refusals.is_empty() =>
+            {
+                self.guard_next(host, *to).filter(|(_, wanted)| *wanted == purpose).map(|(step, _)| step)
             }
             (Course::RollingBack { to }, Purpose::Undo) if self.may_go_back_now(host) => {
                 self.undo_next(host, *to)
@@ -124,11 +139,15 @@ impl State {
         }
     }
 
-    pub(super) fn guarded(&mut self, step: usize, outcome: &Outcome) {
+    /// A guard's answer; `set`: the attempt that set it, when that is what was answered.
+    pub(super) fn guarded(&mut self, step: usize, set: Option<u32>, outcome: &Outcome) {
         self.active.remove(&step);
         let refusal = match outcome {
             Outcome::Done { .. } => {
-                self.steps[step].guard_agreed = true;
+                match set {
+                    Some(attempt) => self.steps[step].leftovers.push(attempt),
+                    None => self.steps[step].guard_agreed = true,
+                }
                 return;
             }
             Outcome::Refused(refusal) => refusal.clone(),

@@ -117,7 +117,7 @@ impl State {
                 self.no_wait(step, When::Before)?;
                 self.index.gives_back[step].ok_or_else(|| self.wrong_phase(step, "a giving back"))?
             }
-            Purpose::Undo | Purpose::Guard => {
+            Purpose::Undo | Purpose::Guard | Purpose::SetGuard => {
                 self.may_command(host)?;
                 self.may_take_back(step, purpose)?;
                 self.no_wait(step, When::Undo)?;
@@ -125,7 +125,7 @@ impl State {
             }
         };
         let (direction, taken) = match purpose {
-            Purpose::Do => (Direction::Do, None),
+            Purpose::Do | Purpose::SetGuard => (Direction::Do, None),
             Purpose::GiveBack | Purpose::Undo | Purpose::Guard => (Direction::Undo, self.leftover(subject)),
         };
         let next = self.next_action(subject, direction);
@@ -144,7 +144,7 @@ impl State {
                 self.steps[step].undo_begun_ms.get_or_insert(at_ms);
                 self.active.insert(step);
             }
-            Purpose::Guard => {
+            Purpose::Guard | Purpose::SetGuard => {
                 self.active.insert(step);
             }
         }
@@ -180,7 +180,8 @@ impl State {
             Purpose::Do => self.done_to(flight.step, action.attempt, outcome, at_ms),
             Purpose::GiveBack => self.given_back(&flight, outcome, at_ms),
             Purpose::Undo => self.taken_back(flight.step, outcome, at_ms),
-            Purpose::Guard => self.guarded(flight.step, outcome),
+            Purpose::SetGuard => self.guarded(flight.step, Some(action.attempt), outcome),
+            Purpose::Guard => self.guarded(flight.step, None, outcome),
         }
         self.after_outcome(host);
         Ok(())

@@ -214,7 +214,7 @@ pub struct HaltNote {
 }
 
 /// The fold of a journal.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct State {
     pub(crate) index: Arc<Index>,
     pub(crate) run: Option<RunId>,

@@ -127,7 +127,7 @@ impl Machine {
         }
         match &state.course {
             Course::Forward => state.current(host),
-            Course::Guarding { to, .. } => state.guard_next(host, *to),
+            Course::Guarding { to, .. } => state.guard_next(host, *to).map(|(step, _)| step),
             Course::RollingBack { to } => state.undo_next(host, *to),
             Course::Closing { .. } => state.borrowed_next(host),
             Course::Finished { .. } => None,
@@ -143,7 +143,10 @@ impl Machine {
             id: plan.id.clone(),
             title: plan.title.clone(),
             stage: plan.stage,
-            state: StepWord::from(state.phase),
+            state: match (&self.state.course, state.phase) {
+                (Course::Guarding { .. }, phase) if phase != StepPhase::Acting => StepWord::AskingWayBack,
+                (_, phase) => StepWord::from(phase),
+            },
             attempts: if back { state.undo_attempts } else { state.attempts },
             since_ms: if back { state.undo_begun_ms } else { state.begun_ms },
             permille: progress.and_then(|progress| progress.permille),

@@ -194,6 +194,8 @@ pub enum StepWord {
     Verifying,
     Done,
     Held,
+    /// Not changed: it is found out whether the way back is safe.
+    AskingWayBack,
     TakingBack,
     HeldOnTheWayBack,
     TakenBack,
@@ -207,6 +209,7 @@ impl StepWord {
             Self::Verifying => "verifying",
             Self::Done => "done",
             Self::Held => "held",
+            Self::AskingWayBack => "asking the way back",
             Self::TakingBack => "taking back",
             Self::HeldOnTheWayBack => "held on the way back",
             Self::TakenBack => "taken back",

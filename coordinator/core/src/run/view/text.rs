@@ -132,7 +132,7 @@ impl RunView {
 
 fn is_busy(state: StepWord) -> bool {
     match state {
-        StepWord::Acting | StepWord::Verifying | StepWord::TakingBack => true,
+        StepWord::Acting | StepWord::Verifying | StepWord::AskingWayBack | StepWord::TakingBack => true,
         StepWord::Waiting
         | StepWord::Done
         | StepWord::Held

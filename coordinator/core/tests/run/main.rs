@@ -1,0 +1,16 @@
+//! Runs against a small simulated fleet: one seed decides everything.
+//!
+//! `plans` builds plans by hand, `host` is a simulated host with its agent, `fleet` the network, the clock and a coordinator that crashes,
+//! `watcher` a second reader of the journal that knows nothing of the machine.
+
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+mod fleet;
+mod guests;
+mod host;
+mod operator;
+mod plans;
+mod storm;
+mod sweep;
+mod view;
+mod watcher;

@@ -1,0 +1,320 @@
+//! Operators: what they may ask for when, and what they are told when not.
+
+use crate::fleet::Fleet;
+use crate::plans::{self, Shape, hold_id, step_id};
+use replank_common::ids::GuestUuid;
+use replank_core::plan::Stage;
+use replank_core::run::{End, Event, Operate, OperatorRefusal, Phase};
+
+/// A patient operator: approves what is reached, retries what is held, acknowledges what is lost. Until the run ends.
+pub fn see_it_through(fleet: &mut Fleet, limit_ms: u64) {
+    let end = fleet.now + limit_ms;
+    while fleet.now < end && !fleet.finished() {
+        fleet.pass(1_000);
+        if fleet.machine.is_some() {
+            decide_what_waits(fleet);
+        }
+    }
+}
+
+pub fn decide_what_waits_if_up(fleet: &mut Fleet) {
+    if fleet.machine.is_some() {
+        decide_what_waits(fleet);
+    }
+}
+
+/// One look of that operator.
+pub fn decide_what_waits(fleet: &mut Fleet) {
+    let Some(view) = fleet.machine().view(fleet.now) else { return };
+    if view.phase.is_end() {
+        return;
+    }
+    if !view.halts.is_empty() || view.paused.is_some() {
+        let acknowledged: Vec<GuestUuid> =
+            view.halts.iter().flat_map(|halt| &halt.guests).map(|guest| guest.uuid).collect();
+        fleet.operate(Operate::Resume { acknowledged }).unwrap();
+        return;
+    }
+    for hold in view.holds {
+        if hold.reached_ms.is_some() && hold.approved.is_none() && fleet.machine.is_some() {
+            match fleet.operate(Operate::Approve { hold: hold.id }) {
+                Ok(()) | Err(OperatorRefusal::NotForward { .. }) => {}
+                Err(refusal) => panic!("{refusal}"),
+            }
+        }
+    }
+    for wait in view.waits {
+        if let (Some(step), "RP3025") = (wait.step, wait.code.as_str())
+            && fleet.machine.is_some()
+        {
+            match fleet.operate(Operate::Retry { step }) {
+                Ok(()) | Err(OperatorRefusal::Halted { .. } | OperatorRefusal::NotHeld { .. }) => {}
+                Err(refusal) => panic!("{refusal}"),
+            }
+        }
+    }
+}
+
+fn refusal(fleet: &mut Fleet, command: Operate) -> OperatorRefusal {
+    let records = fleet.journal.len();
+    let refusal = fleet.operate(command).unwrap_err();
+    assert_eq!(fleet.journal.len(), records, "a refusal changes nothing");
+    refusal
+}
+
+fn at_first_hold() -> Fleet {
+    let mut fleet = Fleet::new(Shape::of(3), 2, 1);
+    assert!(fleet.run_until(60_000, |f| f.machine.is_some() && phase(f) == Phase::AtHold));
+    fleet
+}
+
+fn phase(fleet: &Fleet) -> Phase {
+    fleet.machine().view(fleet.now).unwrap().phase
+}
+
+fn approve(fleet: &mut Fleet, hold: &str) {
+    fleet.operate(Operate::Approve { hold: hold_id(hold) }).unwrap();
+}
+
+#[test]
+fn a_quiet_voyage_ends_completed_and_gives_everything_back() {
+    let mut fleet = Fleet::new(Shape::of(4), 3, 1);
+    see_it_through(&mut fleet, 600_000);
+    assert_eq!(fleet.watcher.end, Some(End::Completed));
+    fleet.check_given_back();
+    fleet.check_done_once();
+    fleet.check_fold();
+    let report = fleet.machine().state().report().unwrap();
+    assert_eq!((report.tally.same, report.tally.lost), (12, 0));
+}
+
+#[test]
+fn what_steps_forgot_to_give_back_is_given_back_at_the_end() {
+    let mut fleet = Fleet::new(Shape { gives_back: false, ..Shape::of(2) }, 1, 1);
+    see_it_through(&mut fleet, 600_000);
+    assert_eq!(fleet.watcher.end, Some(End::Completed));
+    fleet.check_given_back();
+}
+
+#[test]
+fn a_hold_is_approved_once_and_only_when_reached() {
+    let mut fleet = at_first_hold();
+    let early = refusal(&mut fleet, Operate::Approve { hold: hold_id("after-canary") });
+    assert_eq!(early.code(), "RP3004");
+    let unknown = refusal(&mut fleet, Operate::Approve { hold: hold_id("nowhere") });
+    assert_eq!(unknown.code(), "RP3003");
+    fleet.pass(120_000);
+    assert!(fleet.hosts.iter().all(|host| host.applied.len() == 2), "nothing but the preparation");
+    approve(&mut fleet, "before-canary");
+    let again = refusal(&mut fleet, Operate::Approve { hold: hold_id("before-canary") });
+    assert_eq!(again.to_string(), "hold `before-canary` was approved already, by bob");
+}
+
+#[test]
+fn a_pause_lets_what_is_in_flight_end_and_starts_nothing() {
+    let mut fleet = at_first_hold();
+    approve(&mut fleet, "before-canary");
+    fleet.run_until(10_000, |f| f.journal.iter().any(|r| matches!(r.event, Event::Sent { .. })));
+    fleet.operate(Operate::Pause).unwrap();
+    assert_eq!(refusal(&mut fleet, Operate::Pause).code(), "RP3010");
+    fleet.pass(10_000);
+    let before = fleet.commands;
+    fleet.pass(60_000);
+    assert_eq!(fleet.commands, before, "nothing starts");
+    assert_eq!(phase(&fleet), Phase::Paused);
+    fleet.operate(Operate::Resume { acknowledged: Vec::new() }).unwrap();
+    assert_eq!(refusal(&mut fleet, Operate::Resume { acknowledged: Vec::new() }).code(), "RP3009");
+    see_it_through(&mut fleet, 600_000);
+    assert_eq!(fleet.watcher.end, Some(End::Completed));
+}
+
+#[test]
+fn an_abort_gives_back_what_is_borrowed_and_keeps_the_rest() {
+    let mut fleet = at_first_hold();
+    approve(&mut fleet, "before-canary");
+    assert!(fleet.run_until(60_000, |f| f.changed(0).iter().any(|step| step.contains("install-libvirt"))));
+    fleet.operate(Operate::Abort).unwrap();
+    assert_eq!(refusal(&mut fleet, Operate::Abort).code(), "RP3012");
+    assert!(fleet.run_until(60_000, Fleet::finished));
+    assert_eq!(fleet.watcher.end, Some(End::Aborted));
+    fleet.check_given_back();
+    let left = fleet.changed(0);
+    assert_eq!(
+        left,
+        ["compute1.keep/1", "compute1.install-qemu/1", "compute1.anchor/1", "compute1.install-libvirt/1"]
+    );
+    assert_eq!(refusal(&mut fleet, Operate::Abort).code(), "RP3002");
+    // And an aborted run can still be taken back.
+    fleet.operate(Operate::Rollback { to: None }).unwrap();
+    assert!(fleet.run_until(60_000, |f| f.watcher.end == Some(End::RolledBack { to: None })));
+    assert!((0..3).all(|host| fleet.changed(host).is_empty()));
+}
+
+#[test]
+fn a_finished_run_is_rolled_back_last_wave_first_and_guards_before_all() {
+    let mut fleet = Fleet::new(Shape { canaries: 1, parallel: 1, ..Shape::of(3) }, 1, 1);
+    see_it_through(&mut fleet, 600_000);
+    fleet.watcher.undone.clear();
+    fleet.operate(Operate::Rollback { to: None }).unwrap();
+    assert_eq!(refusal(&mut fleet, Operate::Rollback { to: None }).code(), "RP3013");
+    assert!(fleet.run_until(600_000, Fleet::finished));
+    assert_eq!(fleet.watcher.end, Some(End::RolledBack { to: None }));
+    let first_undo = fleet.watcher.first_undo_at.unwrap();
+    assert_eq!(fleet.watcher.guards_at.len(), 3);
+    assert!(fleet.watcher.guards_at.iter().all(|at| *at < first_undo));
+    let hosts: Vec<&str> =
+        fleet.watcher.undone.iter().map(|step| step.as_str().split('.').next().unwrap()).collect();
+    let mut sorted = hosts.clone();
+    sorted.sort_unstable();
+    sorted.reverse();
+    assert_eq!(hosts, sorted, "compute3, then compute2, then the canary");
+    let of_first: Vec<&str> = fleet.watcher.undone[..4].iter().map(|step| step.as_str()).collect();
+    assert_eq!(
+        of_first,
+        ["compute3.install-libvirt", "compute3.anchor", "compute3.install-qemu", "compute3.keep"]
+    );
+    assert!((0..3).all(|host| fleet.changed(host).is_empty() && !fleet.hosts[host].libvirtd_new));
+    assert_eq!(refusal(&mut fleet, Operate::Rollback { to: None }).code(), "RP3014");
+    fleet.check_fold();
+}
+
+#[test]
+fn a_rollback_to_a_stage_keeps_it_and_those_before() {
+    let mut fleet = Fleet::new(Shape::of(2), 1, 1);
+    see_it_through(&mut fleet, 600_000);
+    fleet.operate(Operate::Rollback { to: Some(Stage::Install) }).unwrap();
+    assert!(fleet.run_until(600_000, Fleet::finished));
+    assert_eq!(fleet.watcher.end, Some(End::RolledBack { to: Some(Stage::Install) }));
+    assert_eq!(fleet.changed(1), ["compute2.keep/1", "compute2.install-qemu/1"]);
+    fleet.operate(Operate::Rollback { to: None }).unwrap();
+    assert!(fleet.run_until(600_000, Fleet::finished));
+    assert!(fleet.changed(1).is_empty());
+}
+
+#[test]
+fn a_guard_that_refuses_leaves_the_run_where_it_was() {
+    let mut fleet = Fleet::new(Shape::of(3), 1, 1);
+    see_it_through(&mut fleet, 600_000);
+    let before: Vec<_> = (0..3).map(|host| fleet.changed(host)).collect();
+    fleet.hosts[1].way_back_closed = true;
+    fleet.operate(Operate::Rollback { to: None }).unwrap();
+    assert!(fleet.run_until(60_000, |f| f.watcher.rollbacks_refused == 1));
+    let view = fleet.machine().view(fleet.now).unwrap();
+    assert_eq!(view.phase, Phase::Completed);
+    assert_eq!(view.way_back_closed[0].refusal.reason, "libvirt 9.0.0 cannot read guest vm1");
+    assert!(view.why().contains("compute2.try-old"));
+    assert_eq!((0..3).map(|host| fleet.changed(host)).collect::<Vec<_>>(), before, "nothing was taken back");
+    // Once the guest is readable again, each guard is really asked again.
+    fleet.hosts[1].way_back_closed = false;
+    let asked: usize = fleet.hosts.iter().map(|host| host.guards_asked.len()).sum();
+    fleet.operate(Operate::Rollback { to: None }).unwrap();
+    assert!(fleet.run_until(600_000, |f| f.watcher.end == Some(End::RolledBack { to: None })));
+    let asked_now: usize = fleet.hosts.iter().map(|host| host.guards_asked.len()).sum();
+    assert_eq!(asked_now, asked + 3);
+}
+
+#[test]
+fn a_host_stopped_between_switch_and_guard_is_guarded_all_the_same() {
+    let mut fleet = at_first_hold();
+    approve(&mut fleet, "before-canary");
+    assert!(fleet.run_until(60_000, |f| f.hosts[0].libvirtd_new));
+    fleet.hosts[0].way_back_closed = true;
+    fleet.operate(Operate::Rollback { to: None }).unwrap();
+    assert!(fleet.run_until(60_000, |f| f.watcher.rollbacks_refused == 1));
+    assert!(fleet.hosts[0].libvirtd_new, "nothing was taken back");
+    see_it_through(&mut fleet, 600_000);
+    assert_eq!(fleet.watcher.end, Some(End::Completed), "and the run went on from where it was");
+}
+
+#[test]
+fn what_cannot_be_taken_back_refuses_the_rollback_with_the_alternative() {
+    let mut fleet = Fleet::new(Shape { one_way: true, ..Shape::of(2) }, 1, 1);
+    see_it_through(&mut fleet, 600_000);
+    let no = refusal(&mut fleet, Operate::Rollback { to: None });
+    assert_eq!(no.code(), "RP3015");
+    assert!(no.to_string().contains("evacuate the host and make it anew"), "{no}");
+}
+
+#[test]
+fn a_refused_step_is_held_stops_further_hosts_and_is_retried() {
+    let mut fleet = at_first_hold();
+    approve(&mut fleet, "before-canary");
+    assert!(fleet.run_until(60_000, |f| f.changed(0).iter().any(|step| step.contains("mask"))));
+    fleet.faults.refused = 1000;
+    assert!(fleet.run_until(60_000, |f| phase(f) == Phase::Held));
+    fleet.faults.refused = 0;
+    let view = fleet.machine().view(fleet.now).unwrap();
+    let step = view.waits[0].step.clone().unwrap();
+    assert!(
+        view.why().contains("RP4001: the host is not as expected; nothing was changed"),
+        "{}",
+        view.why()
+    );
+    fleet.pass(60_000);
+    assert_eq!(fleet.machine().state().step(&step).unwrap().attempts, 1, "nobody tries again by itself");
+    assert_eq!(refusal(&mut fleet, Operate::Retry { step: step_id(1, "keep") }).code(), "RP3006");
+    fleet.operate(Operate::Retry { step }).unwrap();
+    see_it_through(&mut fleet, 600_000);
+    assert_eq!(fleet.watcher.end, Some(End::Completed));
+}
+
+#[test]
+fn a_step_that_failed_half_way_twice_is_taken_back_whole() {
+    let mut fleet = at_first_hold();
+    approve(&mut fleet, "before-canary");
+    assert!(fleet.run_until(60_000, |f| f.changed(0).iter().any(|step| step.contains("install-qemu"))));
+    fleet.hosts[0].applied.clear();
+    let step = step_id(0, "mask");
+    for attempt in 1..=2 {
+        fleet.faults.failed = 1000;
+        // Of the two ways to fail, wait for a half-way one.
+        assert!(fleet.run_until(60_000, |f| phase(f) == Phase::Held));
+        fleet.faults.failed = 0;
+        assert_eq!(fleet.machine().state().step(&step).unwrap().attempts, attempt);
+        fleet.operate(Operate::Retry { step: step.clone() }).unwrap();
+    }
+    assert!(fleet.run_until(60_000, |f| f.hosts[0].libvirtd_new));
+    fleet.operate(Operate::Rollback { to: None }).unwrap();
+    assert!(fleet.run_until(600_000, |f| f.watcher.end == Some(End::RolledBack { to: None })));
+    assert!(fleet.changed(0).is_empty(), "{:?}", fleet.changed(0));
+    fleet.check_done_once();
+}
+
+#[test]
+fn an_unsound_plan_is_not_run() {
+    use replank_core::plan::{Need, Work};
+    use replank_core::run::{Index, UnsoundPlan};
+    let refuse = |change: &dyn Fn(&mut replank_core::plan::Plan)| {
+        let mut plan = plans::plan(Shape::of(2));
+        change(&mut plan);
+        Index::new(plans::plan_id(), plan).unwrap_err()
+    };
+    assert!(matches!(refuse(&|plan| plan.format = 99), UnsoundPlan::Format { found: 99 }));
+    assert!(matches!(
+        refuse(&|plan| plan.steps[1].id = plan.steps[0].id.clone()),
+        UnsoundPlan::Duplicate { .. }
+    ));
+    assert!(matches!(refuse(&|plan| plan.steps[0].deadline_ms = 0), UnsoundPlan::NoDeadline { .. }));
+    assert!(matches!(
+        refuse(&|plan| plan.steps[0].needs.push(Need::Step(step_id(1, "verify")))),
+        UnsoundPlan::Order { .. }
+    ));
+    assert!(matches!(
+        refuse(&|plan| plan.steps[0].needs.push(Need::Hold(hold_id("nowhere")))),
+        UnsoundPlan::Unknown { .. }
+    ));
+    assert!(matches!(
+        refuse(&|plan| {
+            let own = Need::Hold(plan.holds[0].id.clone());
+            plan.holds[0].needs.push(own);
+        }),
+        UnsoundPlan::HoldCircle { .. }
+    ));
+    assert!(matches!(
+        refuse(&|plan| {
+            let last = plan.steps.len() - 1;
+            plan.steps[last].work = Work::GiveBack(step_id(1, "keep"));
+        }),
+        UnsoundPlan::NotBorrowed { .. }
+    ));
+}
