@@ -1,1 +1,9 @@
-//! The coordinator and the operator's command line.
+//! The coordinator: the shell around the pure core.
+//!
+//! [`store`] keeps what must survive, `links` talks to the agents, `drive` gives every input its place in one order and is the only
+//! owner of a clock, `serve` answers operators and holds the whole together. Decisions are made in `replank-core` alone.
+
+pub mod codes;
+pub mod config;
+pub mod init;
+pub mod store;

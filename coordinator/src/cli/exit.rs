@@ -1,0 +1,46 @@
+//! How the command line ends: one table, from which the code, `--help`, the man pages and the tests are made.
+
+use std::process::ExitCode;
+
+macro_rules! exits {
+    ($($name:ident $code:literal $title:literal)*) => {
+        /// Why `replank` ended.
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+        pub enum Exit {
+            $(#[doc = $title] $name,)*
+        }
+
+        impl Exit {
+            /// In ascending order of code.
+            pub const ALL: &[Self] = &[$(Self::$name),*];
+
+            pub fn code(self) -> u8 {
+                match self { $(Self::$name => $code),* }
+            }
+
+            /// For people, as it stands in `--help` and in the man pages.
+            pub fn title(self) -> &'static str {
+                match self { $(Self::$name => $title),* }
+            }
+        }
+    };
+}
+
+exits! {
+    Done 0 "done"
+    Unexpected 1 "something unexpected; the message says what"
+    Usage 2 "the command line cannot be understood"
+    BadFile 3 "an input file is bad or cannot be read: fleet file, inventory, plan, operator.toml, beats"
+    Blocked 4 "blockers were found: nothing may start until they are gone"
+    Refused 5 "the coordinator refused, and says why"
+    Unreachable 6 "the coordinator cannot be reached, or the connection broke; a change may have been made"
+    Halted 7 "the run is halted, or a run that was applied with --watch ended other than completed"
+    Waits 8 "the run waits for an operator (with --until-hold)"
+    Unsound 9 "lint found a broken promise in the plan"
+}
+
+impl From<Exit> for ExitCode {
+    fn from(exit: Exit) -> Self {
+        Self::from(exit.code())
+    }
+}

@@ -1,0 +1,418 @@
+//! Journals: appended as a whole and synced, or not at all; read back only if every line is as it was written.
+//!
+//! Each line is hashed together with the hash of the line before it, and the run's row holds the hash of the last one. So an edited,
+//! removed, swapped or torn line shows, at the end of the journal too.
+//!
+//! A crash: before the commit, nothing was written, and nothing was sent on the strength of it; after the commit and before the
+//! caller knew, the lines are there, and the next coordinator sends what follows from them under the same ids (P5).
+
+use super::database::signed;
+use super::{Database, StoreError};
+use replank_common::UnixMs;
+use replank_common::ids::{Epoch, PlanId, RunId};
+use replank_core::run::Record;
+use replank_crash::crash_point;
+use rusqlite::{OptionalExtension, Transaction, TransactionBehavior, params};
+use sha2::{Digest, Sha256};
+
+const HASH_DOMAIN: &[u8] = b"replank journal v1\0";
+
+/// Records for one run, in order.
+#[derive(Debug, Clone)]
+pub struct Append {
+    pub run: RunId,
+    /// The plan, when these are the first records of a new run.
+    pub begins: Option<PlanId>,
+    pub records: Vec<Record>,
+    /// Where the run stands after the records: kept beside the journal for lists, never believed by a run itself.
+    pub standing: Standing,
+}
+
+/// Where a run stands, for lists.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Standing {
+    pub finished: bool,
+    pub phase: String,
+    pub steps_done: u32,
+    pub steps_total: u32,
+}
+
+/// One run of the list.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RunRow {
+    pub run: RunId,
+    pub plan: PlanId,
+    pub created_ms: UnixMs,
+    pub standing: Standing,
+}
+
+/// One line of a journal as text.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Line {
+    pub seq: u64,
+    pub at_ms: UnixMs,
+    /// JSON.
+    pub event: String,
+}
+
+struct Head {
+    seq: u64,
+    hash: Vec<u8>,
+}
+
+impl Database {
+    /// Appends to any number of runs in one transaction, synced when this returns.
+    ///
+    /// # Errors
+    /// [`StoreError::Overtaken`] when a later epoch was begun in this store, [`StoreError::MovedOn`] when a journal does not end where
+    /// the caller thinks; nothing was appended in any case but a lost answer of the disk, which the caller cannot tell apart and
+    /// therefore answers by reading everything again.
+    pub fn append(&mut self, own: Epoch, appends: &[Append]) -> Result<(), StoreError> {
+        const WHAT: &str = "append to a journal";
+        let failed = StoreError::failed(WHAT);
+        crash_point!("journal.append.before");
+        let transaction =
+            self.connection.transaction_with_behavior(TransactionBehavior::Immediate).map_err(&failed)?;
+        let found: i64 =
+            transaction.query_row("SELECT epoch FROM epoch", [], |row| row.get(0)).map_err(&failed)?;
+        if found != signed(own.0) {
+            return Err(StoreError::Overtaken { own, found: Epoch(u64::try_from(found).unwrap_or(0)) });
+        }
+        for append in appends {
+            append_one(&transaction, append)?;
+        }
+        crash_point!("journal.append.uncommitted");
+        transaction.commit().map_err(&failed)?;
+        crash_point!("journal.append.after");
+        Ok(())
+    }
+
+    /// The whole journal of a run, and its plan's id.
+    ///
+    /// # Errors
+    /// [`StoreError::Damaged`] when it is not, line for line, what was appended.
+    pub fn journal(&self, run: &RunId) -> Result<(PlanId, Vec<Record>), StoreError> {
+        let failed = StoreError::failed("read a journal");
+        let damaged = |why: String| StoreError::Damaged { run: run.clone(), why };
+        // One snapshot for the row and the lines: another thread may be appending.
+        let snapshot = self.connection.unchecked_transaction().map_err(&failed)?;
+        let (plan, head): (String, Head) = snapshot
+            .query_row("SELECT plan, head_seq, head_hash FROM runs WHERE id = ?1", [run.as_str()], |row| {
+                Ok((row.get(0)?, Head { seq: unsigned(row.get(1)?), hash: row.get(2)? }))
+            })
+            .optional()
+            .map_err(&failed)?
+            .ok_or_else(|| StoreError::UnknownRun { run: run.clone() })?;
+        let plan = PlanId::new(plan).map_err(|error| damaged(error.to_string()))?;
+        let mut statement = snapshot
+            .prepare(
+                "SELECT seq, at_ms, epoch, format, body, prev_hash FROM events WHERE run = ?1 ORDER BY seq",
+            )
+            .map_err(&failed)?;
+        let mut rows = statement.query([run.as_str()]).map_err(&failed)?;
+        let mut hash = first_hash(run, &plan);
+        let mut records = Vec::new();
+        while let Some(row) = rows.next().map_err(&failed)? {
+            let seq = records.len() as u64 + 1;
+            let line = StoredLine::read(row).map_err(&failed)?;
+            if line.seq != seq {
+                return Err(damaged(format!("line {seq} is missing, line {} follows", line.seq)));
+            }
+            if line.prev_hash != hash {
+                return Err(damaged(format!("line {seq} does not follow from the one before it")));
+            }
+            hash = line.hash();
+            let event = serde_json::from_str(&line.body)
+                .map_err(|error| damaged(format!("line {seq} cannot be read: {error}")))?;
+            records.push(Record {
+                seq,
+                at_ms: line.at_ms,
+                epoch: Epoch(line.epoch),
+                format: line.format,
+                event,
+            });
+        }
+        if records.len() as u64 != head.seq || hash != head.hash {
+            let found = records.len();
+            return Err(damaged(format!("it ends at line {found} and was written up to line {}", head.seq)));
+        }
+        Ok((plan, records))
+    }
+
+    /// At most `limit` lines from `since` on, for showing.
+    ///
+    /// # Errors
+    /// [`StoreError::UnknownRun`].
+    pub fn lines(&self, run: &RunId, since: u64, limit: u32) -> Result<Vec<Line>, StoreError> {
+        let failed = StoreError::failed("read lines of a journal");
+        let known: bool = self
+            .connection
+            .query_row("SELECT EXISTS (SELECT 1 FROM runs WHERE id = ?1)", [run.as_str()], |row| row.get(0))
+            .map_err(&failed)?;
+        if !known {
+            return Err(StoreError::UnknownRun { run: run.clone() });
+        }
+        let mut statement = self
+            .connection
+            .prepare_cached(
+                "SELECT seq, at_ms, body FROM events WHERE run = ?1 AND seq >= ?2 ORDER BY seq LIMIT ?3",
+            )
+            .map_err(&failed)?;
+        let rows = statement
+            .query_map(params![run.as_str(), signed(since), limit], |row| {
+                Ok(Line { seq: unsigned(row.get(0)?), at_ms: unsigned(row.get(1)?), event: row.get(2)? })
+            })
+            .map_err(&failed)?;
+        rows.collect::<Result<_, _>>().map_err(&failed)
+    }
+
+    /// Every run, the oldest first.
+    ///
+    /// # Errors
+    /// [`StoreError::Failed`] or [`StoreError::Form`].
+    pub fn runs(&self) -> Result<Vec<RunRow>, StoreError> {
+        const WHAT: &str = "list the runs";
+        let failed = StoreError::failed(WHAT);
+        let mut statement = self
+            .connection
+            .prepare(
+                "SELECT id, plan, created_ms, finished, phase, steps_done, steps_total FROM runs ORDER BY created_ms, id",
+            )
+            .map_err(&failed)?;
+        let rows = statement
+            .query_map([], |row| {
+                let standing = Standing {
+                    finished: row.get(3)?,
+                    phase: row.get(4)?,
+                    steps_done: row.get(5)?,
+                    steps_total: row.get(6)?,
+                };
+                let ids: (String, String) = (row.get(0)?, row.get(1)?);
+                Ok((ids, unsigned(row.get(2)?), standing))
+            })
+            .map_err(&failed)?;
+        let mut runs = Vec::new();
+        for row in rows {
+            let ((run, plan), created_ms, standing) = row.map_err(&failed)?;
+            let form =
+                |error: replank_common::ids::BadId| StoreError::Form { what: WHAT, why: error.to_string() };
+            runs.push(RunRow {
+                run: RunId::new(run).map_err(form)?,
+                plan: PlanId::new(plan).map_err(form)?,
+                created_ms,
+                standing,
+            });
+        }
+        Ok(runs)
+    }
+}
+
+fn append_one(transaction: &Transaction<'_>, append: &Append) -> Result<(), StoreError> {
+    const WHAT: &str = "append to a journal";
+    let failed = StoreError::failed(WHAT);
+    let run = &append.run;
+    let Some(first) = append.records.first() else { return Ok(()) };
+    let head = transaction
+        .query_row("SELECT head_seq, head_hash FROM runs WHERE id = ?1", [run.as_str()], |row| {
+            Ok(Head { seq: unsigned(row.get(0)?), hash: row.get(1)? })
+        })
+        .optional()
+        .map_err(&failed)?;
+    let mut head = match (head, &append.begins) {
+        (Some(head), None) => head,
+        (Some(_), Some(_)) => return Err(StoreError::MovedOn { why: format!("{run} has begun already") }),
+        (None, None) => return Err(StoreError::UnknownRun { run: run.clone() }),
+        (None, Some(plan)) => {
+            let hash = first_hash(run, plan);
+            transaction
+                .execute(
+                    "INSERT INTO runs VALUES (?1, ?2, ?3, 0, ?4, 0, '', 0, 0)",
+                    params![run.as_str(), plan.as_str(), signed(first.at_ms), hash],
+                )
+                .map_err(&failed)?;
+            Head { seq: 0, hash }
+        }
+    };
+    let mut insert = transaction
+        .prepare_cached("INSERT INTO events VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)")
+        .map_err(&failed)?;
+    for record in &append.records {
+        if record.seq != head.seq + 1 {
+            let why = format!("{run} ends at line {}, and line {} was to be written", head.seq, record.seq);
+            return Err(StoreError::MovedOn { why });
+        }
+        let body = serde_json::to_string(&record.event)
+            .map_err(|error| StoreError::Form { what: WHAT, why: error.to_string() })?;
+        let line = StoredLine {
+            seq: record.seq,
+            at_ms: record.at_ms,
+            epoch: record.epoch.0,
+            format: record.format,
+            body,
+            prev_hash: head.hash,
+        };
+        insert
+            .execute(params![
+                run.as_str(),
+                signed(line.seq),
+                signed(line.at_ms),
+                signed(line.epoch),
+                line.format,
+                line.body,
+                line.prev_hash
+            ])
+            .map_err(&failed)?;
+        head = Head { seq: record.seq, hash: line.hash() };
+    }
+    let Standing { finished, phase, steps_done, steps_total } = &append.standing;
+    transaction
+        .execute(
+            "UPDATE runs SET head_seq = ?2, head_hash = ?3, finished = ?4, phase = ?5, steps_done = ?6, steps_total = ?7 \
+             WHERE id = ?1",
+            params![run.as_str(), signed(head.seq), head.hash, finished, phase, steps_done, steps_total],
+        )
+        .map_err(&failed)?;
+    Ok(())
+}
+
+struct StoredLine {
+    seq: u64,
+    at_ms: u64,
+    epoch: u64,
+    format: u32,
+    body: String,
+    prev_hash: Vec<u8>,
+}
+
+impl StoredLine {
+    fn read(row: &rusqlite::Row<'_>) -> rusqlite::Result<Self> {
+        Ok(Self {
+            seq: unsigned(row.get(0)?),
+            at_ms: unsigned(row.get(1)?),
+            epoch: unsigned(row.get(2)?),
+            format: row.get(3)?,
+            body: row.get(4)?,
+            prev_hash: row.get(5)?,
+        })
+    }
+
+    fn hash(&self) -> Vec<u8> {
+        let Self { seq, at_ms, epoch, format, body, prev_hash } = self;
+        let head = format!("{seq} {at_ms} {epoch} {format} ");
+        Sha256::new()
+            .chain_update(HASH_DOMAIN)
+            .chain_update(prev_hash)
+            .chain_update(head)
+            .chain_update(body)
+            .finalize()
+            .to_vec()
+    }
+}
+
+/// Binds a journal to its run and plan, so that one cannot be put in another's place.
+fn first_hash(run: &RunId, plan: &PlanId) -> Vec<u8> {
+    Sha256::new().chain_update(HASH_DOMAIN).chain_update(format!("{run} {plan}")).finalize().to_vec()
+}
+
+/// A negative number where none can be is a damaged file; zero fails the next check.
+fn unsigned(number: i64) -> u64 {
+    u64::try_from(number).unwrap_or(0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use replank_core::run::Event;
+    use rusqlite::Connection;
+    use std::path::PathBuf;
+
+    fn run() -> RunId {
+        RunId::new(format!("run-{:032x}", 7)).unwrap()
+    }
+
+    fn plan() -> PlanId {
+        PlanId::new(format!("sha256:{:064x}", 9)).unwrap()
+    }
+
+    fn record(seq: u64) -> Record {
+        let event = match seq {
+            1 => Event::Created { run: run(), plan: plan(), by: "alice".to_owned() },
+            _ => Event::Paused { by: format!("alice {seq}") },
+        };
+        Record { seq, at_ms: 1_000 + seq, epoch: Epoch(1), format: 1, event }
+    }
+
+    fn append(seqs: std::ops::RangeInclusive<u64>) -> Append {
+        let standing =
+            Standing { finished: false, phase: "running".to_owned(), steps_done: 0, steps_total: 3 };
+        let begins = (*seqs.start() == 1).then(plan);
+        Append { run: run(), begins, records: seqs.map(record).collect(), standing }
+    }
+
+    struct Case {
+        _dir: tempfile::TempDir,
+        path: PathBuf,
+        database: Database,
+    }
+
+    fn case() -> Case {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("replank.db");
+        let mut database = Database::open(&path).unwrap();
+        assert_eq!(database.next_epoch().unwrap(), Epoch(1));
+        database.put_plan(&plan(), b"{}", 1).unwrap();
+        database.append(Epoch(1), &[append(1..=3)]).unwrap();
+        database.append(Epoch(1), &[append(4..=5)]).unwrap();
+        Case { _dir: dir, path, database }
+    }
+
+    #[test]
+    fn a_journal_is_read_back_as_written() {
+        let case = case();
+        let (found, records) = case.database.journal(&run()).unwrap();
+        assert_eq!(found, plan());
+        assert_eq!(records, (1..=5).map(record).collect::<Vec<_>>());
+        assert_eq!(case.database.lines(&run(), 4, 10).unwrap().len(), 2);
+        assert_eq!(case.database.runs().unwrap()[0].created_ms, 1_001);
+    }
+
+    #[test]
+    fn a_batch_is_appended_whole_where_the_journal_ends_or_not_at_all() {
+        let mut case = case();
+        for wrong in [append(5..=6), append(8..=9), append(1..=2)] {
+            let both = [append(6..=6), wrong];
+            assert!(matches!(case.database.append(Epoch(1), &both), Err(StoreError::MovedOn { .. })));
+            assert_eq!(case.database.journal(&run()).unwrap().1.len(), 5);
+        }
+        case.database.append(Epoch(1), &[append(6..=6)]).unwrap();
+    }
+
+    #[test]
+    fn an_overtaken_coordinator_writes_nothing() {
+        let mut case = case();
+        assert_eq!(Database::open(&case.path).unwrap().next_epoch().unwrap(), Epoch(2));
+        let refused = case.database.append(Epoch(1), &[append(6..=6)]);
+        assert!(matches!(refused, Err(StoreError::Overtaken { found: Epoch(2), .. })));
+    }
+
+    #[test]
+    fn every_kind_of_damage_shows() {
+        for damage in [
+            "UPDATE events SET body = replace(body, 'alice 3', 'mallory') WHERE seq = 3",
+            "UPDATE events SET body = replace(body, 'alice 5', 'mallory') WHERE seq = 5",
+            "UPDATE events SET at_ms = at_ms + 1 WHERE seq = 2",
+            "UPDATE events SET epoch = 2 WHERE seq = 5",
+            "DELETE FROM events WHERE seq = 5",
+            "DELETE FROM events WHERE seq = 2",
+            "DELETE FROM events",
+            "UPDATE events SET seq = 6 WHERE seq = 5",
+            "UPDATE runs SET head_seq = 4",
+            "UPDATE events SET prev_hash = zeroblob(32) WHERE seq = 1",
+        ] {
+            let case = case();
+            Connection::open(&case.path).unwrap().execute_batch(damage).unwrap();
+            let found = case.database.journal(&run());
+            assert!(matches!(found, Err(StoreError::Damaged { .. })), "{damage}: {found:?}");
+        }
+    }
+}

@@ -1,0 +1,17 @@
+//! What must survive: journals, plans, tokens, certificates and revocations, in one SQLite file.
+//!
+//! Owns the file, its form and the proof that a journal is as it was written. Decides nothing: what is stored is what the caller says.
+//! Everything that [`Store::write`] returns `Ok` for is on disk (WAL, `synchronous=FULL`).
+
+mod database;
+mod error;
+mod handle;
+mod journal;
+mod plans;
+mod roster;
+
+pub use database::Database;
+pub use error::StoreError;
+pub use handle::Store;
+pub use journal::{Append, Line, RunRow, Standing};
+pub use roster::{Certificate, Claim};
