@@ -25,9 +25,11 @@ done
 tools=$("$here/tools.sh")
 export PATH="$tools/bin:$PATH"
 target=x86_64-unknown-linux-gnu
+# A directory of its own: a build for another C library shares nothing with the ordinary one, and neither waits for the other.
+export CARGO_TARGET_DIR=$root/target/portable
 cd "$root"
 cargo zigbuild --locked --profile $profile --target $target.2.17 -p replank-agent -p replank-coordinator "${features[@]}"
-case $profile in dev) built=$root/target/$target/debug ;; *) built=$root/target/$target/$profile ;; esac
+case $profile in dev) built=$CARGO_TARGET_DIR/$target/debug ;; *) built=$CARGO_TARGET_DIR/$target/$profile ;; esac
 
 # The check that the promise holds: the newest symbol version that either binary asks for.
 for binary in replank-agent replank; do
