@@ -3,7 +3,6 @@
 //! Owns what an action does to the host. Never decides whether it may: policy, guard, epoch and ledger come before, in
 //! `perform`.
 
-// In work by the lead since 05:19: tree_install, tree_trial, tree_retain and host/opens. Packages stay with their engineer.
 mod answer;
 mod file_edit;
 mod file_write;
@@ -15,12 +14,15 @@ mod libvirt_safe;
 mod libvirt_tests;
 mod libvirt_trial;
 mod libvirt_watch;
+mod packages_stage;
+mod pending;
 mod repository_pin;
 mod staged;
 #[cfg(test)]
 mod sweep;
 #[cfg(test)]
 pub(crate) mod testing;
+mod transaction;
 mod unit_drop_in;
 mod unit_enable;
 mod unit_links;

@@ -74,7 +74,7 @@ fn odd(reason: String) -> Refusal {
 }
 
 /// A word that can stand in a line of a configuration file without ending it.
-fn one_word(text: &String) -> Result<(), Refusal> {
+fn one_word(text: &str) -> Result<(), Refusal> {
     if !text.is_empty() && text.chars().all(|c| !c.is_whitespace() && !c.is_control()) {
         return Ok(());
     }

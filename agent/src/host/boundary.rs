@@ -5,7 +5,9 @@ use std::sync::Arc;
 
 /// Called with a name at each instant at which the world differs from what it was at the instant before.
 #[derive(Clone, Default)]
-pub struct Boundary(Option<Arc<dyn Fn(&str) + Send + Sync>>);
+pub struct Boundary(Option<Arc<Hook>>);
+
+type Hook = dyn Fn(&str) + Send + Sync;
 
 impl Boundary {
     /// In production nothing happens at a boundary.

@@ -275,12 +275,8 @@ fn wait_until(child: &Child, deadline: Duration) -> bool {
     let Some(pid) = pid_of(child) else { return false };
     let (sender, receiver) = mpsc::channel();
     thread::spawn(move || {
-        loop {
-            match waitid(WaitId::Pid(pid), WaitIdOptions::EXITED | WaitIdOptions::NOWAIT) {
-                Err(rustix::io::Errno::INTR) => {}
-                Ok(_) | Err(_) => break,
-            }
-        }
+        let ended = || waitid(WaitId::Pid(pid), WaitIdOptions::EXITED | WaitIdOptions::NOWAIT);
+        while let Err(rustix::io::Errno::INTR) = ended() {}
         let _ = sender.send(());
     });
     receiver.recv_timeout(deadline).is_ok()

@@ -99,7 +99,8 @@ pub fn guest_processes(host: &Host, pid: u32) -> Vec<u32> {
         let parts: Vec<&str> = path.trim_start_matches('/').split('/').collect();
         let Some(scope) = parts.iter().position(|part| part.starts_with("machine-qemu")) else { continue };
         let base = host.at(hierarchy).join(parts[..=scope].iter().collect::<PathBuf>());
-        let files = walkdir::WalkDir::new(base).into_iter().flatten().filter(|e| e.file_name() == "cgroup.procs");
+        let files =
+            walkdir::WalkDir::new(base).into_iter().flatten().filter(|e| e.file_name() == "cgroup.procs");
         for file in files {
             let text = fs::read_to_string(file.path()).unwrap_or_default();
             // A process of another pid namespace is listed as 0.

@@ -75,7 +75,7 @@ impl<'a> Apt<'a> {
     }
 
     /// No source and no pin, so that there is nothing but the files named.
-    fn from_files(&self, commit: &Commit, simulate: bool) -> Result<Command> {
+    fn files_command(&self, commit: &Commit, simulate: bool) -> Result<Command> {
         let lists = self.host.directories.scratch().join("no-lists");
         fs::create_dir_all(lists.join("partial")).map_err(|e| FileError::new("make", &lists, e))?;
         let command = self.apt("apt-get");
@@ -250,10 +250,11 @@ impl Packages for Apt<'_> {
         Ok(Contents { files: apt_text::listed(&output.text()), scriptlets: scriptlets? })
     }
 
-    fn contents_of_installed(&self, name: &str, architecture: &str) -> Result<Contents> {
+    fn contents_of_installed(&self, package: &Installed) -> Result<Contents> {
+        let Installed { name, architecture, version, .. } = package;
         let info = self.host.at("/var/lib/dpkg/info");
         // dpkg writes the architecture into the name only for packages that may be there for several.
-        let prefix = [format!("{name}:{architecture}"), name.to_owned()]
+        let prefix = [format!("{name}:{architecture}"), name.clone()]
             .into_iter()
             .find(|stem| info.join(format!("{stem}.list")).exists())
             .ok_or_else(|| PackagesError::NotFound { said: format!("{name} is not installed") })?;
@@ -262,20 +263,17 @@ impl Packages for Apt<'_> {
         let is_directory = |path: &Path| fs::symlink_metadata(path).is_ok_and(|m| m.is_dir());
         let files =
             text.lines().map(PathBuf::from).filter(|path| !is_directory(&self.host.at(path))).collect();
-        let installed = self.installed()?;
-        let version =
-            installed.iter().find(|p| p.name == name).map(|p| p.version.clone()).unwrap_or_default();
-        let scriptlets = Self::scripts(&info, &format!("{prefix}."), (name, &version), &OLD_SCRIPTS, true)?;
+        let scriptlets = Self::scripts(&info, &format!("{prefix}."), (name, version), &OLD_SCRIPTS, true)?;
         Ok(Contents { files, scriptlets })
     }
 
     fn rehearse(&self, commit: &Commit) -> Result<Vec<Resolved>> {
-        let output = run(self.host, &self.from_files(commit, true)?)?;
+        let output = run(self.host, &self.files_command(commit, true)?)?;
         self.simulated(&output)
     }
 
     fn commit(&self, commit: &Commit) -> Result<Output> {
-        run(self.host, &self.from_files(commit, false)?.deadline(COMMIT))
+        run(self.host, &self.files_command(commit, false)?.deadline(COMMIT))
     }
 
     fn finish(&self) -> Result<()> {

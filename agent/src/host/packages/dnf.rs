@@ -213,15 +213,14 @@ impl Packages for Dnf<'_> {
         })
     }
 
-    fn contents_of_installed(&self, name: &str, architecture: &str) -> Result<Contents> {
-        let spec = format!("{name}.{architecture}");
+    fn contents_of_installed(&self, package: &Installed) -> Result<Contents> {
+        let spec =
+            format!("{}-{}.{}", package.name, without_zero_epoch(&package.version), package.architecture);
         let list = run(self.host, &self.rpm().args(["-q", "--qf", FILES, &spec]))?;
-        let version = run(self.host, &self.rpm().args(["-q", "--qf", QUERY, &spec]))?.text();
-        let version = rpm_text::file(&version).map_err(|why| unreadable("rpm -q", why))?.version;
         let scripts = run(self.host, &self.rpm().args(["-q", "--scripts", "--triggers", &spec]))?.text();
         Ok(Contents {
             files: files(&list.text()),
-            scriptlets: rpm_text::scriptlets(&scripts, name, &version, true),
+            scriptlets: rpm_text::scriptlets(&scripts, &package.name, &package.version, true),
         })
     }
 

@@ -164,7 +164,7 @@ pub trait Packages: std::fmt::Debug {
 
     /// # Errors
     /// The package is not installed.
-    fn contents_of_installed(&self, name: &str, architecture: &str) -> Result<Contents>;
+    fn contents_of_installed(&self, package: &Installed) -> Result<Contents>;
 
     /// What carrying this out would do, worked out from the files alone.
     ///

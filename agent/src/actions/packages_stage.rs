@@ -1,0 +1,352 @@
+//! `PackagesStage`: fetch the packages of both directions, and find out everything that can go wrong before anything is changed.
+//!
+//! Writes below the agent's own directory only. A refusal from `apply` therefore means that the host is as it was.
+//!
+//! | after | a crash leaves | then |
+//! | --- | --- | --- |
+//! | resolving | nothing | staged anew |
+//! | some files fetched | a set without manifest | wiped and staged anew |
+//! | the manifest written | the staged set | `check` says done, after reading every file again |
+
+use super::answer::{change, failure, file_failure, note, refusal};
+use super::staged::{Side, StagedFile, StagedItem, StagedSet};
+use super::{ActError, Failure, Host, Perform, Progress, Report, Standing, staged, transaction};
+use crate::host::files::{FileError, digest_of_file, sync_directory};
+use crate::host::packages::{self, Installed, Packages, PackagesError, Resolved};
+use crate::host::space;
+use replank_common::action::{PackagePin, PackagesStage};
+use replank_common::outcome::Refusal;
+use replank_common::undo::UndoRecord;
+use std::collections::BTreeMap;
+use std::fs;
+use std::os::unix::fs::{DirBuilderExt, MetadataExt};
+use std::path::{Path, PathBuf};
+
+/// What a package manager's error means before anything is changed.
+pub(super) fn packages_refusal(error: &PackagesError) -> Refusal {
+    let (code, remedy) = match error {
+        PackagesError::Locked { .. } => {
+            ("RP5118", "wait until the other package manager is done, then retry")
+        }
+        PackagesError::NotFound { .. } => {
+            ("RP5104", "check the versions in the fleet file and the repository, then retry")
+        }
+        PackagesError::Unresolvable { .. } => {
+            ("RP5102", "name the packages that go together in the fleet file and plan again")
+        }
+        PackagesError::Tool(_) | PackagesError::Unreadable { .. } => {
+            ("RP5102", "see the message, then retry")
+        }
+        PackagesError::File(_) => ("RP5301", "look at the file system and its permissions, then retry"),
+    };
+    refusal(code, error.to_string(), remedy)
+}
+
+/// Whether a resolved transaction does what was asked and nothing else to what is installed.
+pub(super) fn refuse_surprises(
+    resolved: &[Resolved],
+    pins: &[PackagePin],
+    installed: &[Installed],
+) -> Result<Vec<Resolved>, Refusal> {
+    let mut extra = Vec::new();
+    for item in resolved {
+        let pinned = pins.iter().any(|pin| pin.name == item.name);
+        let what = format!("{} {}", item.name, item.before.as_deref().unwrap_or_default());
+        if item.after.is_none() {
+            return Err(refusal(
+                "RP5103",
+                format!("the transaction would remove {what}"),
+                "find out what it conflicts with (`apt-get -s install` or `dnf --assumeno install` with the same versions)",
+            ));
+        }
+        if !pinned && item.before.is_some() {
+            return Err(refusal(
+                "RP5103",
+                format!("the transaction would also change {what}, which the plan does not name"),
+                "pin that package too in the fleet file, or keep it out, and plan again",
+            ));
+        }
+        if !pinned {
+            extra.push(item.clone());
+        }
+        if installed.iter().any(|p| p.name == item.name && p.held) {
+            return Err(refusal(
+                "RP5116",
+                format!("{} is on hold and would change", item.name),
+                "release the hold (`apt-mark unhold`), or leave the package out",
+            ));
+        }
+    }
+    Ok(extra)
+}
+
+/// # Errors
+/// `RP5101` when an earlier transaction was interrupted.
+pub(super) fn refuse_unfinished(installed: &[Installed]) -> Result<(), Refusal> {
+    let Some(package) = installed.iter().find(|p| p.unfinished.is_some()) else { return Ok(()) };
+    Err(refusal(
+        "RP5101",
+        format!(
+            "{} {} is {}: an earlier transaction was interrupted",
+            package.name,
+            package.version,
+            package.unfinished.as_deref().unwrap_or_default()
+        ),
+        "finish it first (`dpkg --configure -a` and `apt-get -f install`, or `dnf check`), then retry",
+    ))
+}
+
+/// Whether every package of a set is at one of its two versions.
+fn still_fits(set: &StagedSet, installed: &[Installed]) -> bool {
+    set.items.iter().all(|item| {
+        let now = installed.iter().find(|p| p.name == item.name).map(|p| p.version.clone());
+        now == item.before || now == item.after
+    })
+}
+
+impl Perform for PackagesStage {
+    fn check(&self, host: &Host) -> Result<Standing, Refusal> {
+        let packages = packages::of(host, self.manager);
+        let installed = packages.installed().map_err(|e| packages_refusal(&e))?;
+        refuse_unfinished(&installed)?;
+        match staged::exactly(host, self.manager, &self.install) {
+            Ok(set) if still_fits(&set, &installed) => Ok(Standing::Done),
+            Ok(_) | Err(_) => Ok(Standing::Ready),
+        }
+    }
+
+    fn prepare(&self, _host: &Host) -> Result<UndoRecord, Refusal> {
+        Ok(UndoRecord::Nothing)
+    }
+
+    fn apply(&self, host: &Host, _record: &UndoRecord, progress: Progress<'_>) -> Result<Report, ActError> {
+        let packages = packages::of(host, self.manager);
+        let packages = packages.as_ref();
+        let installed = packages.installed().map_err(|e| packages_refusal(&e))?;
+        refuse_unfinished(&installed)?;
+        progress(Some(50), "working out the transaction");
+        let resolved = packages.resolve(&self.install).map_err(|e| packages_refusal(&e))?;
+        let extra = refuse_surprises(&resolved, &self.install, &installed)?;
+
+        let directory = StagedSet::directory(host, self.manager, &self.install);
+        fresh(&directory).map_err(|e| file_failure(&e))?;
+        let mut items = Vec::with_capacity(resolved.len());
+        for (done, item) in resolved.iter().enumerate() {
+            let permille = 100 + 600 * done as u32 / resolved.len().max(1) as u32;
+            progress(Some(permille), &format!("fetching {}", item.name));
+            items.push(fetch_both(host, packages, item, &directory, &installed)?);
+            host.boundary.reached("packages-stage: a package fetched");
+        }
+        let set = StagedSet { manager: self.manager, pins: self.install.clone(), items };
+
+        progress(Some(750), "reading what the packages own and run");
+        let files: BTreeMap<&str, &StagedFile> =
+            set.items.iter().filter_map(|item| Some((item.name.as_str(), item.new.as_ref()?))).collect();
+        let file_of = |item: &Resolved| files.get(item.name.as_str()).map(|file| directory.join(&file.path));
+        let transaction = transaction::gather(host, packages, &resolved, &installed, file_of)
+            .map_err(|e| packages_refusal(&e))?;
+        let mut findings = transaction::judged(host, &transaction)?;
+        for item in &extra {
+            findings.push(note(
+                host,
+                "RP5105",
+                item.name.clone(),
+                format!("{} comes along as a dependency", item.after.as_deref().unwrap_or_default()),
+                "nothing to do; going back removes it again",
+            ));
+        }
+
+        progress(Some(900), "comparing the space");
+        refuse_without_space(host, &set, &transaction, self.spare_bytes)?;
+        for side in ["new", "old"] {
+            sync_directory(&directory.join(side)).map_err(|e| file_failure(&e))?;
+        }
+        set.write(host).map_err(|e| file_failure(&e))?;
+        host.boundary.reached("packages-stage: manifest written");
+        let changes = resolved
+            .iter()
+            .map(|item| {
+                let before = item.before.clone().unwrap_or_else(|| "absent".to_owned());
+                change(
+                    format!("package {} (staged)", item.name),
+                    before,
+                    item.after.clone().unwrap_or_default(),
+                )
+            })
+            .collect();
+        Ok(Report { changes, findings })
+    }
+
+    fn verify(&self, host: &Host, _record: &UndoRecord) -> Result<(), Failure> {
+        staged::exactly(host, self.manager, &self.install)
+            .map(|_| ())
+            .map_err(|r| failure("RP5110", r.reason, r.remedy))
+    }
+
+    fn undo(&self, _host: &Host, _record: &UndoRecord, _progress: Progress<'_>) -> Result<Report, ActError> {
+        // The staged files stay: they are the way back of the steps that installed them.
+        Ok(Report::default())
+    }
+}
+
+/// An empty directory for a set, with nothing of an earlier try.
+fn fresh(directory: &Path) -> Result<(), FileError> {
+    match fs::remove_dir_all(directory) {
+        Ok(()) => {}
+        Err(e) if e.kind() == std::io::ErrorKind::NotFound => {}
+        Err(e) => return Err(FileError::new("remove", directory, e)),
+    }
+    for side in ["new", "old"] {
+        let path = directory.join(side);
+        let mut builder = fs::DirBuilder::new();
+        builder.recursive(true).mode(0o755).create(&path).map_err(|e| FileError::new("make", &path, e))?;
+    }
+    Ok(())
+}
+
+/// Fetches what comes and, for the way back, what is there.
+fn fetch_both(
+    host: &Host,
+    packages: &dyn Packages,
+    item: &Resolved,
+    directory: &Path,
+    installed: &[Installed],
+) -> Result<StagedItem, ActError> {
+    let present = installed.iter().find(|p| p.name == item.name && p.architecture == item.architecture);
+    let new = match &item.after {
+        Some(version) => {
+            Some(fetch(packages, item, version, directory, Side::New).map_err(|e| packages_refusal(&e))?)
+        }
+        None => None,
+    };
+    let old = match &item.before {
+        Some(version) => Some(fetch(packages, item, version, directory, Side::Old).map_err(|e| match e {
+            PackagesError::NotFound { said } => refusal(
+                "RP5106",
+                format!("{} {version} is installed and cannot be had again, so there would be no way back: {said}", item.name),
+                "put that version into a repository of the host (or its file into the package manager's cache), then retry",
+            ),
+            other => packages_refusal(&other),
+        })?),
+        None => None,
+    };
+    let staged = [(&item.after, &new), (&item.before, &old)];
+    for (version, file) in staged {
+        if let (Some(version), Some(file)) = (version, file) {
+            check_file(host, packages, item, version, directory, file)?;
+        }
+    }
+    Ok(StagedItem {
+        name: item.name.clone(),
+        architecture: item.architecture.clone(),
+        before: item.before.clone(),
+        after: item.after.clone(),
+        automatic_before: present.and_then(|p| p.automatic),
+        new,
+        old,
+    })
+}
+
+fn fetch(
+    packages: &dyn Packages,
+    item: &Resolved,
+    version: &str,
+    directory: &Path,
+    side: Side,
+) -> Result<StagedFile, PackagesError> {
+    let below = match side {
+        Side::New => "new",
+        Side::Old => "old",
+    };
+    let path = packages.fetch(item, version, &directory.join(below))?;
+    let file = packages.read_file(&path)?;
+    Ok(StagedFile {
+        path: Path::new(below).join(path.file_name().unwrap_or_default()),
+        sha256: digest_of_file(&path)?,
+        installed_bytes: file.installed_bytes,
+    })
+}
+
+/// The file must be the package that was asked for, with the bytes that the index promised.
+fn check_file(
+    host: &Host,
+    packages: &dyn Packages,
+    item: &Resolved,
+    version: &str,
+    directory: &Path,
+    file: &StagedFile,
+) -> Result<(), ActError> {
+    let promised = packages.index_digest(item, version).map_err(|e| packages_refusal(&e))?;
+    let found = packages.read_file(&directory.join(&file.path)).map_err(|e| packages_refusal(&e))?;
+    let altered = promised.is_some_and(|sha256| sha256 != file.sha256);
+    if altered || found.name != item.name || found.version != version {
+        return Err(refusal(
+            "RP5107",
+            format!(
+                "{} on host {} is not the package that the index promised",
+                file.path.display(),
+                host.name
+            ),
+            "repair or replace the repository: its index and its files do not belong together",
+        )
+        .into());
+    }
+    let path = directory.join(&file.path);
+    fs::File::open(&path)
+        .and_then(|f| f.sync_all())
+        .map_err(|e| file_failure(&FileError::new("sync", &path, e)))?;
+    Ok(())
+}
+
+/// Bytes that unpacking will take, by file system. Old and new files are there at the same time for a while, so nothing is
+/// subtracted for what goes.
+fn refuse_without_space(
+    host: &Host,
+    set: &StagedSet,
+    transaction: &crate::guard::Transaction,
+    spare_bytes: u64,
+) -> Result<(), Refusal> {
+    let mut needed: BTreeMap<u64, (PathBuf, u64)> = BTreeMap::new();
+    for item in &transaction.items {
+        let bytes = set
+            .items
+            .iter()
+            .find(|i| i.name == item.name)
+            .and_then(|i| i.new.as_ref())
+            .map_or(0, |f| f.installed_bytes);
+        let mut devices: BTreeMap<u64, PathBuf> = BTreeMap::new();
+        for path in &item.files_after {
+            let here = host.at(path);
+            let Some(nearest) = here.ancestors().skip(1).find(|p| p.exists()) else { continue };
+            if let Ok(metadata) = fs::metadata(nearest) {
+                devices.entry(metadata.dev()).or_insert_with(|| path.clone());
+            }
+        }
+        // Which part goes where is not known, so each file system must hold all of the package.
+        for (device, path) in devices {
+            needed.entry(device).or_insert((path, 0)).1 += bytes;
+        }
+    }
+    for (path, bytes) in needed.into_values() {
+        let room = space::of(host, path.parent().unwrap_or(Path::new("/"))).map_err(|e| {
+            refusal("RP5117", format!("{}: {e}", path.display()), "look at the file system, then retry")
+        })?;
+        let wanted = bytes.saturating_add(spare_bytes);
+        if room.read_only || room.available_bytes < wanted {
+            let state = if room.read_only {
+                "is read-only".to_owned()
+            } else {
+                format!("has {} bytes available", room.available_bytes)
+            };
+            return Err(refusal(
+                "RP5117",
+                format!(
+                    "the file system of {} {state}; {wanted} are needed, {spare_bytes} of them to spare",
+                    path.display()
+                ),
+                "make room (or mount it writable), then retry",
+            ));
+        }
+    }
+    Ok(())
+}

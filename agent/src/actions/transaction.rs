@@ -1,0 +1,120 @@
+//! A resolved transaction with everything in it that the guard judges: files of both sides and the scriptlets that would run.
+
+use super::answer::refusal;
+use crate::guard::{Transaction, TransactionItem};
+use crate::host::Host;
+use crate::host::packages::{Installed, Packages, PackagesError, Resolved};
+use replank_common::finding::{Finding, Severity};
+use replank_common::outcome::Refusal;
+use std::collections::HashMap;
+use std::path::{Path, PathBuf};
+
+/// Gathers the contents. `file_of` gives the package file of what comes.
+pub(super) fn gather(
+    host: &Host,
+    packages: &dyn Packages,
+    resolved: &[Resolved],
+    installed: &[Installed],
+    file_of: impl Fn(&Resolved) -> Option<PathBuf>,
+) -> Result<Transaction, PackagesError> {
+    let mut real = RealPaths::new(host);
+    let mut items = Vec::with_capacity(resolved.len());
+    for item in resolved {
+        let mut found = TransactionItem {
+            name: item.name.clone(),
+            architecture: item.architecture.clone(),
+            before: item.before.clone(),
+            after: item.after.clone(),
+            files_after: Vec::new(),
+            files_before: Vec::new(),
+            scriptlets: Vec::new(),
+        };
+        if let Some(file) = file_of(item) {
+            let contents = packages.contents_of_file(&file)?;
+            found.files_after = contents.files.iter().map(|path| real.of(path)).collect();
+            found.scriptlets.extend(contents.scriptlets);
+        }
+        let same = |p: &&Installed| {
+            p.name == item.name && (p.architecture == item.architecture || item.after.is_none())
+        };
+        if let Some(package) = installed.iter().find(same) {
+            let contents = packages.contents_of_installed(package)?;
+            found.files_before = contents.files.iter().map(|path| real.of(path)).collect();
+            found.scriptlets.extend(contents.scriptlets);
+        }
+        items.push(found);
+    }
+    Ok(Transaction { manager: packages.manager(), items })
+}
+
+/// Lets the guard judge.
+///
+/// # Errors
+/// `RP5108` with all findings when one blocks; `RP5109` when it cannot be told what guests use.
+pub(super) fn judged(host: &Host, transaction: &Transaction) -> Result<Vec<Finding>, Refusal> {
+    let findings = host.guests.judge(transaction).map_err(|why| {
+        refusal(
+            "RP5109",
+            format!("it cannot be told whether the transaction touches what guests use: {why}"),
+            "see the message; nothing is installed while it cannot be told",
+        )
+    })?;
+    let Some(first) = findings.iter().find(|f| f.severity == Severity::Blocks) else { return Ok(findings) };
+    let more = findings.iter().filter(|f| f.severity == Severity::Blocks).count() - 1;
+    let more = if more == 0 { String::new() } else { format!(" (and {more} more)") };
+    let reason = format!("the transaction would endanger guests: {}: {}{more}", first.subject, first.cause);
+    let mut refusal = refusal("RP5108", reason, first.remedy.clone());
+    refusal.findings = findings;
+    Err(refusal)
+}
+
+/// Package managers spell a path as the package does (`/lib/…`); what a process maps has its real directory (`/usr/lib/…`).
+struct RealPaths<'a> {
+    host: &'a Host,
+    directories: HashMap<PathBuf, PathBuf>,
+}
+
+impl<'a> RealPaths<'a> {
+    fn new(host: &'a Host) -> Self {
+        Self { host, directories: HashMap::new() }
+    }
+
+    fn of(&mut self, path: &Path) -> PathBuf {
+        let (Some(parent), Some(name)) = (path.parent(), path.file_name()) else { return path.to_owned() };
+        if let Some(known) = self.directories.get(parent) {
+            return known.join(name);
+        }
+        let real = self.resolve(parent);
+        self.directories.insert(parent.to_owned(), real.clone());
+        real.join(name)
+    }
+
+    /// The real directory, as far as it exists.
+    fn resolve(&self, directory: &Path) -> PathBuf {
+        let root = self.host.directories.root();
+        for above in directory.ancestors() {
+            let Ok(real) = std::fs::canonicalize(self.host.at(above)) else { continue };
+            let Ok(below) = real.strip_prefix(root) else { break };
+            let rest = directory.strip_prefix(above).unwrap_or(Path::new(""));
+            return Path::new("/").join(below).join(rest);
+        }
+        directory.to_owned()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::actions::testing::World;
+
+    #[test]
+    fn a_path_is_told_by_its_real_directory() {
+        let world = World::new();
+        world.file("/usr/lib/x/a.so", "");
+        std::os::unix::fs::symlink("usr/lib", world.host.at("/lib")).unwrap();
+        let mut real = RealPaths::new(&world.host);
+        assert_eq!(real.of(Path::new("/lib/x/a.so")), Path::new("/usr/lib/x/a.so"));
+        assert_eq!(real.of(Path::new("/lib/new/b.so")), Path::new("/usr/lib/new/b.so"));
+        assert_eq!(real.of(Path::new("/opt/none/c")), Path::new("/opt/none/c"));
+    }
+}
