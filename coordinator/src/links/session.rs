@@ -1,0 +1,1 @@
+//! One link, from its hello to its end.
