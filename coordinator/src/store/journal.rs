@@ -10,8 +10,7 @@ use super::database::signed;
 use super::{Database, StoreError};
 use replank_common::UnixMs;
 use replank_common::ids::{Epoch, PlanId, RunId};
-use replank_core::run::Record;
-use replank_crash::crash_point;
+use replank_core::run::{Event, Record};
 use rusqlite::{OptionalExtension, Transaction, TransactionBehavior, params};
 use sha2::{Digest, Sha256};
 
@@ -70,7 +69,7 @@ impl Database {
     pub fn append(&mut self, own: Epoch, appends: &[Append]) -> Result<(), StoreError> {
         const WHAT: &str = "append to a journal";
         let failed = StoreError::failed(WHAT);
-        crash_point!("journal.append.before");
+        boundary("before", appends);
         let transaction =
             self.connection.transaction_with_behavior(TransactionBehavior::Immediate).map_err(&failed)?;
         let found: i64 =
@@ -81,9 +80,9 @@ impl Database {
         for append in appends {
             append_one(&transaction, append)?;
         }
-        crash_point!("journal.append.uncommitted");
+        boundary("uncommitted", appends);
         transaction.commit().map_err(&failed)?;
-        crash_point!("journal.append.after");
+        boundary("after", appends);
         Ok(())
     }
 
@@ -204,6 +203,23 @@ impl Database {
             });
         }
         Ok(runs)
+    }
+}
+
+/// An instant at which the crash tests kill the coordinator: `journal.append.before sent outcome`, named by what is appended.
+fn boundary(what: &str, appends: &[Append]) {
+    if cfg!(feature = "crash-points") {
+        let kinds: Vec<String> =
+            appends.iter().flat_map(|append| &append.records).map(|record| kind(&record.event)).collect();
+        replank_crash::reach(&format!("journal.append.{what} {}", kinds.join(" ")));
+    }
+}
+
+/// An event's name in the journal.
+fn kind(event: &Event) -> String {
+    match serde_json::to_value(event) {
+        Ok(serde_json::Value::Object(fields)) => fields.keys().next().cloned().unwrap_or_default(),
+        Ok(_) | Err(_) => String::new(),
     }
 }
 
