@@ -2,7 +2,6 @@
 
 use super::{ActError, Failure};
 use crate::host::Host;
-use crate::host::command::CommandError;
 use crate::host::files::FileError;
 use crate::host::systemd::SystemdError;
 use replank_common::finding::{Finding, Severity};
@@ -104,14 +103,6 @@ pub(super) fn systemd_failure(error: &SystemdError) -> Failure {
     failure(systemd_code(error), error.to_string(), LOOK_AT_SYSTEMD)
 }
 
-/// A tool of the host that gave no usable answer before anything was changed.
-pub(super) fn tool_refusal(code: &'static str, error: &CommandError, remedy: &str) -> Refusal {
-    refusal(code, error.to_string(), remedy)
-}
-
-pub(super) fn tool_failure(code: &'static str, error: &CommandError, remedy: &str) -> Failure {
-    failure(code, error.to_string(), remedy)
-}
 
 /// An undo record of another kind of action: the ledger and the command do not belong together.
 pub(super) fn foreign_record(kind: &str) -> ActError {
