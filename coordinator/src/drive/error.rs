@@ -63,6 +63,20 @@ pub enum Refused {
     NoRun,
     #[error(transparent)]
     Operator(#[from] OperatorRefusal),
+    #[error(transparent)]
+    Damaged(DriveError),
+}
+
+impl From<DriveError> for Refused {
+    fn from(error: DriveError) -> Self {
+        match error {
+            DriveError::Store(error) => Self::Store(error),
+            DriveError::PlanFile { .. }
+            | DriveError::Plan { .. }
+            | DriveError::Journal { .. }
+            | DriveError::Deposed { .. } => Self::Damaged(error),
+        }
+    }
 }
 
 impl Refused {
@@ -78,6 +92,7 @@ impl Refused {
             Self::LaterRun { .. } => codes::LATER_RUN,
             Self::NoRun => codes::RUN_UNKNOWN,
             Self::Operator(refusal) => refusal.code(),
+            Self::Damaged(error) => error.code(),
         }
     }
 }
@@ -89,7 +104,7 @@ impl From<Refused> for Status {
             Refused::Stopped | Refused::Store(StoreError::Closed) => Code::Unavailable,
             Refused::Store(StoreError::UnknownRun { .. } | StoreError::UnknownPlan { .. })
             | Refused::NoRun => Code::NotFound,
-            Refused::Store(_) => Code::Internal,
+            Refused::Store(_) | Refused::Damaged(_) => Code::Internal,
             Refused::PlanFile(_) => Code::InvalidArgument,
             Refused::Lint { .. }
             | Refused::Unsound { .. }

@@ -1,13 +1,18 @@
-//! What everybody else sees of the drive.
+//! What everybody else sees of the drive. What is heavy (reading a plan, replaying a finished run) is done by whoever asks, never by the drive.
 
-use super::error::Refused;
+use super::clock::Clock;
+use super::error::{Refused, names};
+use super::load;
 use super::watch::Watching;
 use crate::store::{Line, RunRow, Store};
 use replank_common::UnixMs;
 use replank_common::ids::{Epoch, PlanId, RunId};
-use replank_core::run::{Operate, Report, RunView};
+use replank_core::run::{Index, Machine, Operate, OperatorRefusal, Report, RunView};
 use std::sync::Arc;
 use tokio::sync::{broadcast, mpsc, oneshot};
+
+/// A run that changed while it was looked at is looked at again, this often at most.
+const TRIES_MAX: usize = 3;
 
 /// Asks the drive. Cheap to clone; every call ends, also when the drive has.
 #[derive(Debug, Clone)]
@@ -16,20 +21,56 @@ pub struct Handle {
     /// Weak: the watchers' news end with the drive.
     pub(super) news: broadcast::WeakSender<News>,
     pub(super) store: Store,
+    pub(super) clock: Clock,
     pub(super) epoch: Epoch,
 }
 
 /// One call's place in the drive's order.
 #[derive(Debug)]
 pub(super) enum Ask {
-    PutPlan { bytes: Vec<u8>, answer: Answer<PlanId> },
-    Apply { plan: PlanId, by: String, answer: Answer<RunId> },
-    Operate { run: Option<RunId>, by: String, wish: Operate, answer: Answer<RunId> },
-    View { run: Option<RunId>, answer: Answer<RunView> },
-    Report { run: Option<RunId>, answer: Answer<Report> },
+    Apply {
+        index: Arc<Index>,
+        by: String,
+        answer: Answer<RunId>,
+    },
+    Operate {
+        run: RunId,
+        by: String,
+        wish: Operate,
+        answer: Answer<Known<()>>,
+    },
+    /// Take a finished run up again, to roll it back.
+    Adopt {
+        machine: Box<Machine>,
+        run: RunId,
+        by: String,
+        wish: Operate,
+        /// The latest run when its successors were looked at.
+        latest: RunId,
+        answer: Answer<Known<()>>,
+    },
+    View {
+        run: RunId,
+        answer: Answer<Known<Option<RunView>>>,
+    },
+    Report {
+        run: RunId,
+        answer: Answer<Known<Option<Report>>>,
+    },
+    Active {
+        answer: Answer<Vec<RunView>>,
+    },
 }
 
 pub(super) type Answer<T> = oneshot::Sender<Result<T, Refused>>;
+
+/// Whether the drive has the run in its hands.
+#[derive(Debug)]
+pub(super) enum Known<T> {
+    Here(T),
+    /// Finished in an earlier life of the coordinator, or unknown.
+    Elsewhere,
+}
 
 /// Told to every watcher.
 #[derive(Debug, Clone)]
@@ -67,7 +108,10 @@ impl Handle {
     /// # Errors
     /// [`Refused::PlanFile`], [`Refused::Lint`], [`Refused::Unsound`].
     pub async fn put_plan(&self, bytes: Vec<u8>) -> Result<PlanId, Refused> {
-        self.ask(|answer| Ask::PutPlan { bytes, answer }).await
+        let (bytes, id) = load::checked(bytes).await?;
+        let (plan, now_ms) = (id.clone(), self.clock.now_ms());
+        self.store.write(move |database| database.put_plan(&plan, &bytes, now_ms)).await?;
+        Ok(id)
     }
 
     /// The bytes of a plan file.
@@ -83,19 +127,58 @@ impl Handle {
     /// # Errors
     /// [`Refused::Busy`] and [`Refused::NotEnrolled`] among others; no run was begun then.
     pub async fn apply(&self, plan: PlanId, by: &str) -> Result<RunId, Refused> {
+        let index = load::index(self.plan(plan).await?).await?;
+        self.are_enrolled(&index).await?;
         let by = by.to_owned();
-        self.ask(|answer| Ask::Apply { plan, by, answer }).await
+        self.ask(|answer| Ask::Apply { index, by, answer }).await
+    }
+
+    async fn are_enrolled(&self, index: &Index) -> Result<(), Refused> {
+        let (certificates, revoked) =
+            self.store.read(|database| Ok((database.hosts()?, database.revoked()?))).await?;
+        let hosts = || index.plan().hosts.iter().map(|host| &host.name);
+        let strangers =
+            hosts().filter(|host| certificates.binary_search_by(|known| known.host.cmp(host)).is_err());
+        for (hosts, why) in [
+            (names(strangers), "have never been enrolled"),
+            (names(hosts().filter(|host| revoked.hosts.contains(host))), "were revoked"),
+        ] {
+            if !hosts.is_empty() {
+                return Err(Refused::NotEnrolled { hosts, why });
+            }
+        }
+        Ok(())
     }
 
     /// An operator's wish; `None` means the latest run. The run that was meant.
     ///
-    /// A resume with nobody acknowledged acknowledges nobody: whoever asks on behalf of an operator names the guests.
-    ///
     /// # Errors
     /// [`Refused::Operator`] with the core's reason, [`Refused::Busy`] and [`Refused::LaterRun`] for the rollback of a finished run.
     pub async fn operate(&self, run: Option<RunId>, by: &str, wish: Operate) -> Result<RunId, Refused> {
-        let by = by.to_owned();
-        self.ask(|answer| Ask::Operate { run, by, wish, answer }).await
+        let run = self.meant(run).await?;
+        let ask = |answer| Ask::Operate { run: run.clone(), by: by.to_owned(), wish: wish.clone(), answer };
+        if let Known::Here(()) = self.ask(ask).await? {
+            return Ok(run);
+        }
+        for _ in 0..TRIES_MAX {
+            let latest = self.latest().await?;
+            let machine = Box::new(load::machine(&self.store, &run).await?);
+            match wish {
+                Operate::Rollback { .. } => {}
+                Operate::Approve { .. }
+                | Operate::Pause
+                | Operate::Resume { .. }
+                | Operate::Retry { .. }
+                | Operate::Abort => return Err(OperatorRefusal::Finished.into()),
+            }
+            load::unchanged_since(&self.store, &run, &machine).await?;
+            let (run, by, wish) = (run.clone(), by.to_owned(), wish.clone());
+            let ask = |answer| Ask::Adopt { machine, run: run.clone(), by, wish, latest, answer };
+            if let Known::Here(()) = self.ask(ask).await? {
+                return Ok(run);
+            }
+        }
+        Err(Refused::Stopped)
     }
 
     /// Where a run is now; `None` means the latest run.
@@ -103,7 +186,12 @@ impl Handle {
     /// # Errors
     /// The run is unknown, or there is none.
     pub async fn view(&self, run: Option<RunId>) -> Result<RunView, Refused> {
-        self.ask(|answer| Ask::View { run, answer }).await
+        let run = self.meant(run).await?;
+        let view = match self.ask(|answer| Ask::View { run: run.clone(), answer }).await? {
+            Known::Here(view) => view,
+            Known::Elsewhere => load::machine(&self.store, &run).await?.view(self.clock.now_ms()),
+        };
+        Ok(view.expect("every journal begins with the run's creation"))
     }
 
     /// What was done; `None` means the latest run.
@@ -111,7 +199,20 @@ impl Handle {
     /// # Errors
     /// The run is unknown, or there is none.
     pub async fn report(&self, run: Option<RunId>) -> Result<Report, Refused> {
-        self.ask(|answer| Ask::Report { run, answer }).await
+        let run = self.meant(run).await?;
+        let report = match self.ask(|answer| Ask::Report { run: run.clone(), answer }).await? {
+            Known::Here(report) => report,
+            Known::Elsewhere => load::machine(&self.store, &run).await?.state().report(),
+        };
+        Ok(report.expect("every journal begins with the run's creation"))
+    }
+
+    /// Where every run is that is not finished: for metrics.
+    ///
+    /// # Errors
+    /// The drive has ended.
+    pub async fn active(&self) -> Result<Vec<RunView>, Refused> {
+        self.ask(|answer| Ask::Active { answer }).await
     }
 
     /// Every run, the oldest first.
@@ -136,11 +237,15 @@ impl Handle {
     /// # Errors
     /// The run is unknown, or there is none.
     pub async fn watch(&self, run: Option<RunId>, since: u64) -> Result<Watching, Refused> {
-        let run = match run {
-            Some(run) => run,
-            None => self.latest().await?,
-        };
+        let run = self.meant(run).await?;
         Watching::begin(self, run, since).await
+    }
+
+    async fn meant(&self, run: Option<RunId>) -> Result<RunId, Refused> {
+        match run {
+            Some(run) => Ok(run),
+            None => self.latest().await,
+        }
     }
 
     async fn ask<T>(&self, ask: impl FnOnce(Answer<T>) -> Ask) -> Result<T, Refused> {

@@ -12,11 +12,11 @@
 //!
 //! When the store fails or belongs to a later coordinator, or an agent has obeyed a later one, the machines are dropped, nothing is
 //! sent any more, and [`Drive::run`] ends with the reason: what is in memory may be ahead of the disk.
-#![allow(dead_code, unused_imports)]
-
 mod clock;
 mod error;
 mod handle;
+mod load;
+mod runs;
 mod task;
 mod watch;
 

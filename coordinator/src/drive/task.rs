@@ -1,11 +1,17 @@
-//! The task.
+//! The task: waits, takes in everything that waits, makes it durable, acts, answers.
 
 use super::clock::Clock;
-use super::error::DriveError;
-use super::handle::{Ask, Handle, News};
-use crate::links;
+use super::error::{DriveError, Refused};
+use super::handle::{Ask, Handle, Known, News};
+use super::load;
+use super::runs::Runs;
+use crate::links::{self, Event, What};
 use crate::store::Store;
-use replank_common::ids::Epoch;
+use replank_common::ids::{ActionId, Epoch, HostName, RunId};
+use replank_core::run::Input;
+use serde_json::json;
+use std::sync::Arc;
+use std::time::Duration;
 use tokio::sync::{broadcast, mpsc};
 use tokio_util::sync::CancellationToken;
 
@@ -13,13 +19,17 @@ use tokio_util::sync::CancellationToken;
 const ASKS_MAX: usize = 256;
 /// News that a watcher may be behind before it reads the store again.
 const NEWS_MAX: usize = 1024;
+/// What is taken in before it is made durable: one sync for all of it, and no answer is late.
+const BATCH_MAX: usize = 512;
+/// The wants of every host are looked at anew this often, whatever the machines say of who was touched.
+const SWEEP_EVERY: Duration = Duration::from_secs(5);
 
 /// The drive before it runs.
 #[derive(Debug)]
 pub struct Drive {
     store: Store,
     clock: Clock,
-    epoch: Epoch,
+    runs: Runs,
     handle: Handle,
     asks: mpsc::Receiver<Ask>,
     news: broadcast::Sender<News>,
@@ -32,15 +42,23 @@ impl Drive {
     /// The store fails, or a journal or plan is not as it was written.
     pub async fn begin(store: Store, clock: Clock) -> Result<Self, DriveError> {
         let epoch = store.write(|database| database.next_epoch()).await?;
+        let rows = store.read(|database| database.runs()).await?;
+        let mut runs = Runs::new(epoch, rows.last().map(|row| row.run.clone()));
+        for row in rows.into_iter().filter(|row| !row.standing.finished) {
+            let machine = load::replayed(&store, &row.run).await?;
+            tracing::info!(run = %row.run, %epoch, "the run is taken over");
+            runs.take_over(row.run.clone(), machine, clock.now_ms())
+                .map_err(|source| DriveError::Journal { run: row.run, source })?;
+        }
         let (sender, asks) = mpsc::channel(ASKS_MAX);
         let (news, _) = broadcast::channel(NEWS_MAX);
-        let handle = Handle { asks: sender, news: news.downgrade(), store: store.clone(), epoch };
-        Ok(Self { store, clock, epoch, handle, asks, news })
+        let handle = Handle { asks: sender, news: news.downgrade(), store: store.clone(), clock, epoch };
+        Ok(Self { store, clock, runs, handle, asks, news })
     }
 
     /// This coordinator's term of office.
     pub fn epoch(&self) -> Epoch {
-        self.epoch
+        self.handle.epoch
     }
 
     pub fn handle(&self) -> Handle {
@@ -54,11 +72,199 @@ impl Drive {
     pub async fn run(
         self,
         links: links::Handle,
-        events: links::Events,
+        mut events: links::Events,
         stop: CancellationToken,
     ) -> Result<(), DriveError> {
-        let _ = (links, events);
-        stop.cancelled().await;
+        let Self { store, clock, runs, handle, mut asks, news } = self;
+        let epoch = handle.epoch;
+        // The drive's own handle would keep its requests' other end open.
+        drop(handle);
+        let mut task = Task { store, clock, epoch, runs, links, news, replies: Vec::new() };
+        let mut sweep = tokio::time::interval(SWEEP_EVERY);
+        sweep.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        loop {
+            // Before the first wait: the runs that were taken over are led.
+            task.commit().await?;
+            let wake = task.until_wake();
+            let mut taken = 1;
+            tokio::select! {
+                () = stop.cancelled() => return Ok(()),
+                Some(event) = events.next() => task.event(event)?,
+                Some(ask) = asks.recv() => task.answer(ask),
+                () = tokio::time::sleep(wake) => {}
+                _ = sweep.tick() => task.runs.sweep(),
+            }
+            while taken < BATCH_MAX {
+                // In turns: neither hosts nor operators can keep the others waiting.
+                let (event, ask) = (events.try_next(), asks.try_recv().ok());
+                if event.is_none() && ask.is_none() {
+                    break;
+                }
+                taken += 1;
+                event.map(|event| task.event(event)).transpose()?;
+                if let Some(ask) = ask {
+                    task.answer(ask);
+                }
+            }
+            task.runs.tick(clock.now_ms());
+        }
+    }
+}
+
+/// An answer that is given once what it tells of is durable.
+type Reply = Box<dyn FnOnce(&Runs) + Send>;
+
+struct Task {
+    store: Store,
+    clock: Clock,
+    epoch: Epoch,
+    runs: Runs,
+    links: links::Handle,
+    news: broadcast::Sender<News>,
+    replies: Vec<Reply>,
+}
+
+impl Task {
+    fn until_wake(&self) -> Duration {
+        let now_ms = self.clock.now_ms();
+        let wake_ms = self.runs.wake_at_ms().map_or(u64::MAX, |wake_ms| wake_ms.saturating_sub(now_ms));
+        // The sweep comes in any case.
+        Duration::from_millis(wake_ms).min(SWEEP_EVERY)
+    }
+
+    fn event(&mut self, event: Event) -> Result<(), DriveError> {
+        let Event { host, link, what } = event;
+        let now_ms = self.clock.now_ms();
+        let what = match what {
+            What::Up(hello) => {
+                // Also without any run: whoever obeyed a later coordinator proves that there is one.
+                if hello.epoch_seen > self.epoch {
+                    return Err(DriveError::Deposed { own: self.epoch, by: hello.epoch_seen });
+                }
+                self.runs.up(host, link, hello, now_ms);
+                return Ok(());
+            }
+            What::Down => {
+                self.runs.down(host, link, now_ms);
+                return Ok(());
+            }
+            other => other,
+        };
+        if !self.runs.is_present(&host, link) {
+            return Ok(());
+        }
+        match what {
+            What::Up(_) | What::Down => {}
+            What::Census(census) => {
+                self.runs.feed(&host.clone(), now_ms, || Input::Census { host, census: *census });
+            }
+            What::Accepted { action } => {
+                self.runs.feed(&host.clone(), now_ms, || Input::Accepted { host, action });
+            }
+            What::Progress { action, permille, text } => self.progress(host, action, permille, text),
+            What::Outcome { action, outcome } => {
+                self.runs.feed(&host.clone(), now_ms, || Input::Outcome { host, action, outcome });
+            }
+            What::Reading { ask, reading } => {
+                self.runs.feed(&host.clone(), now_ms, || Input::Reading { host, ask, reading: *reading });
+            }
+        }
         Ok(())
     }
+
+    fn progress(&mut self, host: HostName, action: ActionId, permille: Option<u32>, text: String) {
+        let at_ms = self.clock.now_ms();
+        let json = json!({ "host": host, "step": action.step, "permille": permille, "text": text });
+        let said = action.run.clone();
+        let run = self.runs.feed(&host.clone(), at_ms, || Input::Progress { host, action, permille, text });
+        if run == Some(&said) {
+            // Nobody may be watching.
+            drop(self.news.send(News::Progress { run: said, at_ms, json: Arc::from(json.to_string()) }));
+        }
+    }
+
+    fn answer(&mut self, ask: Ask) {
+        let now_ms = self.clock.now_ms();
+        match ask {
+            Ask::Apply { index, by, answer } => {
+                let run = new_run(now_ms);
+                let created = self.runs.create(run.clone(), index, &by, now_ms).map(|()| run);
+                self.reply(move |_| drop(answer.send(created)));
+            }
+            Ask::Operate { run, by, wish, answer } => {
+                if self.runs.machine(&run).is_none() || self.needs_a_look(&run) {
+                    self.reply(move |_| drop(answer.send(Ok(Known::Elsewhere))));
+                    return;
+                }
+                let done = self.runs.operate(&run, &by, wish, now_ms).map(Known::Here);
+                self.reply(move |_| drop(answer.send(done)));
+            }
+            Ask::Adopt { machine, run, by, wish, latest, answer } => {
+                if self.runs.latest() != Some(&latest) {
+                    self.reply(move |_| drop(answer.send(Ok(Known::Elsewhere))));
+                    return;
+                }
+                let adopted = self.runs.adopt(run.clone(), *machine, now_ms);
+                let done = match adopted {
+                    Ok(()) => self.runs.operate(&run, &by, wish, now_ms).map(Known::Here),
+                    Err(source) => Err(Refused::Damaged(DriveError::Journal { run, source })),
+                };
+                self.reply(move |_| drop(answer.send(done)));
+            }
+            Ask::View { run, answer } => self.reply(move |runs| {
+                let view = runs.machine(&run).map(|machine| machine.view(now_ms));
+                drop(answer.send(Ok(view.map_or(Known::Elsewhere, Known::Here))));
+            }),
+            Ask::Report { run, answer } => self.reply(move |runs| {
+                let report = runs.machine(&run).map(|machine| machine.state().report());
+                drop(answer.send(Ok(report.map_or(Known::Elsewhere, Known::Here))));
+            }),
+            Ask::Active { answer } => {
+                self.reply(move |runs| drop(answer.send(Ok(runs.views(now_ms)))));
+            }
+        }
+    }
+
+    /// A finished run that is not the latest: whether later ones changed the same hosts is found out before it is taken up again.
+    fn needs_a_look(&self, run: &RunId) -> bool {
+        self.runs.is_finished(run) && self.runs.latest() != Some(run)
+    }
+
+    fn reply(&mut self, reply: impl FnOnce(&Runs) + Send + 'static) {
+        self.replies.push(Box::new(reply));
+    }
+
+    /// Durable first; then everything that rests on it.
+    async fn commit(&mut self) -> Result<(), DriveError> {
+        if let Some(by) = self.runs.deposed_by() {
+            return Err(DriveError::Deposed { own: self.epoch, by });
+        }
+        let appends = self.runs.appends();
+        if !appends.is_empty() {
+            let ends: Vec<(RunId, Option<u64>)> = appends
+                .iter()
+                .map(|append| (append.run.clone(), append.records.last().map(|record| record.seq)))
+                .collect();
+            let epoch = self.epoch;
+            self.store.write(move |database| database.append(epoch, &appends)).await?;
+            for (run, seq) in ends {
+                if let Some(seq) = seq {
+                    drop(self.news.send(News::Durable { run, seq }));
+                }
+            }
+        }
+        self.runs.durable(&self.links);
+        for reply in std::mem::take(&mut self.replies) {
+            reply(&self.runs);
+        }
+        Ok(())
+    }
+}
+
+/// Runs sort by the time they were made.
+fn new_run(now_ms: u64) -> RunId {
+    let nanos = u32::try_from(now_ms % 1_000).unwrap_or(0) * 1_000_000;
+    let time = uuid::Timestamp::from_unix(uuid::NoContext, now_ms / 1_000, nanos);
+    let id = uuid::Uuid::new_v7(time).simple().to_string();
+    RunId::new(format!("run-{id}")).expect("a UUID in 32 digits makes a run id")
 }

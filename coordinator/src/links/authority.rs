@@ -16,7 +16,6 @@ use replank_identity::{
 use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
-use tokio_util::sync::CancellationToken;
 
 /// How often the coordinator's own certificate is looked at.
 const LOOK_EVERY: Duration = Duration::from_secs(3_600);
@@ -88,13 +87,10 @@ impl Issuer {
         format!("{}{}", issued.to_pem(), self.authority.cert().to_pem())
     }
 
-    /// Keeps the coordinator's certificate fresh.
-    pub(super) async fn keep_renewed(&self, stop: CancellationToken) {
+    /// Keeps the coordinator's certificate fresh, for ever.
+    pub(super) async fn keep_renewed(&self) {
         loop {
-            tokio::select! {
-                () = tokio::time::sleep(LOOK_EVERY) => {}
-                () = stop.cancelled() => return,
-            }
+            tokio::time::sleep(LOOK_EVERY).await;
             if let Err(error) = self.renew_if_due().await {
                 let code = error.code();
                 tracing::error!(code, %error, "the coordinator's certificate is due and was not renewed");

@@ -4,13 +4,14 @@ use super::authority::Issuer;
 use super::handle::Handle;
 use super::peer::Caller;
 use super::registry::{Events, Registry};
+use super::service::{Agents, ByCaller};
 use crate::codes;
 use crate::config::{Folder, Settings};
 use crate::drive::Clock;
 use crate::store::{Store, StoreError};
 use replank_common::ids::Epoch;
 use replank_identity::files::FileError;
-use replank_identity::tls::{self, TlsConfigError};
+use replank_identity::tls::{self, TlsAcceptor, TlsConfigError};
 use replank_identity::{AuthorityError, BadAuthority, BadCredentials, BadKey, PeerIdentity, Revocations};
 use std::io;
 use std::pin::Pin;
@@ -19,10 +20,11 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::{Semaphore, mpsc};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 use tokio_rustls::server::TlsStream;
 use tokio_stream::wrappers::ReceiverStream;
 use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
 use tonic::service::Routes;
 use tonic::transport::Server;
 use tonic::transport::server::Connected;
@@ -132,8 +134,132 @@ impl Links {
         others: Routes,
         stop: CancellationToken,
     ) -> Result<(), LinksFailed> {
-        let _ = (listener, others);
-        stop.cancelled().await;
+        let config =
+            tls::server_config(self.issuer.own(), &self.registry.revocations, Arc::new(tls::SystemClock))?;
+        let (streams, incoming) = mpsc::channel(1);
+        let sessions = TaskTracker::new();
+        let agents = Agents {
+            registry: Arc::clone(&self.registry),
+            issuer: Arc::clone(&self.issuer),
+            sessions: sessions.clone(),
+        };
+        let revocations = Arc::clone(&self.registry.revocations);
+        let accepting = accept(listener, TlsAcceptor::from(config), revocations, streams);
+        let serving = Server::builder()
+            .http2_keepalive_interval(Some(PING_EVERY))
+            .http2_keepalive_timeout(Some(PING_TIME_MAX))
+            .max_concurrent_streams(Some(STREAMS_MAX))
+            .add_routes(others.add_service(ByCaller::new(agents)))
+            .serve_with_incoming_shutdown(ReceiverStream::new(incoming), stop.clone().cancelled_owned());
+        let mut serving = std::pin::pin!(serving);
+        let ended = tokio::select! {
+            served = &mut serving => Some(served),
+            () = accepting => None,
+            () = self.issuer.keep_renewed() => None,
+            () = stop.cancelled() => None,
+        };
+        self.registry.stop();
+        sessions.close();
+        let ending = async {
+            let served = match ended {
+                Some(served) => served,
+                None => serving.await,
+            };
+            sessions.wait().await;
+            served
+        };
+        match tokio::time::timeout(STOP_TIME_MAX, ending).await {
+            Ok(served) => served?,
+            Err(_) => tracing::warn!("some calls did not end in time; they are dropped"),
+        }
         Ok(())
+    }
+}
+
+/// Accepts for ever. The peer of a connection is read once; each call on it asks whether the certificate still holds.
+async fn accept(
+    listener: TcpListener,
+    acceptor: TlsAcceptor,
+    revocations: Arc<Revocations>,
+    streams: mpsc::Sender<io::Result<Accepted>>,
+) {
+    let (handshakes, connections) =
+        (Arc::new(Semaphore::new(HANDSHAKES_MAX)), Arc::new(Semaphore::new(CONNECTIONS_MAX)));
+    loop {
+        let slots =
+            (Arc::clone(&handshakes).acquire_owned().await, Arc::clone(&connections).acquire_owned().await);
+        let (Ok(handshake), Ok(connection)) = slots else { return };
+        let (socket, from) = match listener.accept().await {
+            Ok(accepted) => accepted,
+            Err(error) => {
+                tracing::warn!(%error, "a connection was not accepted");
+                tokio::time::sleep(ACCEPT_PAUSE).await;
+                continue;
+            }
+        };
+        let (acceptor, revocations, streams) = (acceptor.clone(), Arc::clone(&revocations), streams.clone());
+        tokio::spawn(async move {
+            let _handshake = handshake;
+            match tokio::time::timeout(HANDSHAKE_TIME_MAX, shake(&acceptor, socket, revocations, connection))
+                .await
+            {
+                // Fails only when the coordinator is stopping.
+                Ok(Ok(accepted)) => drop(streams.send(Ok(accepted)).await),
+                Ok(Err(why)) => tracing::warn!(%from, why, "a connection was refused"),
+                Err(_) => tracing::warn!(%from, "no handshake came within {HANDSHAKE_TIME_MAX:?}"),
+            }
+        });
+    }
+}
+
+async fn shake(
+    acceptor: &TlsAcceptor,
+    socket: TcpStream,
+    revocations: Arc<Revocations>,
+    connection: OwnedSemaphorePermit,
+) -> Result<Accepted, String> {
+    socket.set_nodelay(true).map_err(|error| error.to_string())?;
+    let stream = acceptor.accept(socket).await.map_err(|error| match tls::explain(&error) {
+        Some(refusal) => format!("{}: {refusal}", codes::CERTIFICATE_REFUSED),
+        None => error.to_string(),
+    })?;
+    let peer = PeerIdentity::from_tls(stream.get_ref().1.peer_certificates())
+        .map_err(|refused| format!("{}: {refused}", codes::CERTIFICATE_REFUSED))?;
+    Ok(Accepted { stream, caller: Caller { peer, revocations }, _connection: connection })
+}
+
+/// A connection whose caller is known, or known to be nobody.
+struct Accepted {
+    stream: TlsStream<TcpStream>,
+    caller: Caller,
+    _connection: OwnedSemaphorePermit,
+}
+
+impl Connected for Accepted {
+    type ConnectInfo = Caller;
+    fn connect_info(&self) -> Caller {
+        self.caller.clone()
+    }
+}
+
+impl AsyncRead for Accepted {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_read(cx, buf)
+    }
+}
+
+impl AsyncWrite for Accepted {
+    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.stream).poll_write(cx, buf)
+    }
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_flush(cx)
+    }
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_shutdown(cx)
     }
 }

@@ -10,7 +10,6 @@
 //! | takes no messages | it is cut when its queue is full (RP6110); the drive never waits for it |
 //! | the host is revoked | it is cut at once, and TLS refuses the next one |
 //! | a message that is not understood | logged and passed over if it is of a kind unknown here, else the link is cut (RP6107) |
-#![allow(dead_code, unused_imports)]
 
 mod authority;
 mod handle;

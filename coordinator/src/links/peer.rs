@@ -63,3 +63,8 @@ pub(super) fn refusal(status: Code, code: &str, name: &'static str, text: &impl 
     status.metadata_mut().insert(REFUSAL_NAME, tonic::metadata::MetadataValue::from_static(name));
     status
 }
+
+/// Whether a request came over a connection with a certificate.
+pub(super) fn is_known(extensions: &tonic::codegen::http::Extensions) -> bool {
+    extensions.get::<Caller>().is_some_and(|caller| caller.peer.is_some())
+}

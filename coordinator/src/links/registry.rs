@@ -199,7 +199,11 @@ impl Registry {
         Ok(Admitted { number, queue, cut })
     }
 
-    /// A link has ended. Whether it was still the host's own.
+    pub(super) fn is_revoked(&self, host: &HostName) -> bool {
+        self.revocations.current().hosts.contains(host)
+    }
+
+    /// A link has ended.
     pub(super) fn leave(&self, host: &HostName, number: LinkNumber) {
         let mut hosts = self.lock();
         if let Some(entry) = hosts.entries.get_mut(host)

@@ -318,6 +318,20 @@ impl State {
         self.last_seq
     }
 
+    /// Steps that are done now, of [`Self::steps_total`].
+    pub fn steps_done(&self) -> usize {
+        self.done
+    }
+
+    pub fn steps_total(&self) -> usize {
+        self.steps.len()
+    }
+
+    /// `None` before its creation is applied.
+    pub fn run(&self) -> Option<&RunId> {
+        self.run.as_ref()
+    }
+
     pub fn finished(&self) -> Option<End> {
         match &self.course {
             Course::Finished { end, .. } => Some(*end),

@@ -41,7 +41,8 @@ impl Machine {
         })
     }
 
-    fn phase(&self) -> Phase {
+    /// Where the whole run is, in one word.
+    pub fn phase(&self) -> Phase {
         let state = &self.state;
         if let Course::Finished { end, .. } = state.course {
             return Phase::of_end(end);

@@ -1,0 +1,91 @@
+//! What is read before the drive is asked: plans from their bytes, finished runs from their journals. On threads of their own, for a plan has
+//! megabytes and a journal of a large fleet a million lines.
+
+use super::error::{DriveError, Refused, names};
+use crate::store::Store;
+use replank_common::ids::{PlanId, RunId};
+use replank_core::lint::{LintSeverity, lint};
+use replank_core::plan::Plan;
+use replank_core::run::{End, Index, Machine, Record};
+use std::sync::Arc;
+
+/// A plan file that may be stored, and its id.
+pub(super) async fn checked(bytes: Vec<u8>) -> Result<(Vec<u8>, PlanId), Refused> {
+    aside(move || {
+        let index = sound(&bytes)?;
+        Ok((bytes, index.id().clone()))
+    })
+    .await
+}
+
+/// A plan that may be applied. Checked again: the rules may have grown since it was stored.
+pub(super) async fn index(bytes: Vec<u8>) -> Result<Arc<Index>, Refused> {
+    aside(move || Ok(Arc::new(sound(&bytes)?))).await
+}
+
+fn sound(bytes: &[u8]) -> Result<Index, Refused> {
+    let (id, plan) = Plan::from_bytes(bytes).map_err(Refused::PlanFile)?;
+    let mut notes = lint(&plan);
+    notes.retain(|note| note.severity == LintSeverity::Fatal);
+    if !notes.is_empty() {
+        return Err(Refused::Lint { notes });
+    }
+    Index::new(id, plan).map_err(|source| Refused::Unsound { source })
+}
+
+async fn aside<T: Send + 'static>(
+    work: impl FnOnce() -> Result<T, Refused> + Send + 'static,
+) -> Result<T, Refused> {
+    // Fails only when the work panicked or the runtime is ending.
+    tokio::task::spawn_blocking(work).await.unwrap_or(Err(Refused::Stopped))
+}
+
+/// A run from its journal, led by nobody.
+pub(super) async fn replayed(store: &Store, run: &RunId) -> Result<Machine, DriveError> {
+    let id = run.clone();
+    let (bytes, records) = store
+        .read(move |database| {
+            let (plan, records) = database.journal(&id)?;
+            Ok((database.plan(&plan)?, records))
+        })
+        .await?;
+    let run = run.clone();
+    let replayed = tokio::task::spawn_blocking(move || replay(run, &bytes, &records)).await;
+    match replayed {
+        Ok(replayed) => replayed,
+        Err(panicked) => std::panic::resume_unwind(panicked.into_panic()),
+    }
+}
+
+fn replay(run: RunId, bytes: &[u8], records: &[Record]) -> Result<Machine, DriveError> {
+    let (id, plan) =
+        Plan::from_bytes(bytes).map_err(|source| DriveError::PlanFile { run: run.clone(), source })?;
+    let index = Index::new(id, plan).map_err(|source| DriveError::Plan { run: run.clone(), source })?;
+    Machine::replay(Arc::new(index), records).map_err(|source| DriveError::Journal { run, source })
+}
+
+/// As [`replayed`], for somebody who asked.
+pub(super) async fn machine(store: &Store, run: &RunId) -> Result<Machine, Refused> {
+    replayed(store, run).await.map_err(Refused::from)
+}
+
+/// Whether no later run has changed what this one changed.
+pub(super) async fn unchanged_since(store: &Store, run: &RunId, machine: &Machine) -> Result<(), Refused> {
+    let rows = store.read(|database| database.runs()).await?;
+    for row in rows.iter().rev().take_while(|row| row.run != *run) {
+        let later = self::machine(store, &row.run).await?;
+        if later.state().finished() == Some(End::RolledBack { to: None }) {
+            continue;
+        }
+        let both = machine.index().plan().hosts.iter().map(|host| &host.name).filter(|host| {
+            let changed =
+                |machine: &Machine| machine.state().host(host).is_some_and(|host| host.change_begun);
+            changed(machine) && changed(&later)
+        });
+        let hosts = names(both);
+        if !hosts.is_empty() {
+            return Err(Refused::LaterRun { run: run.clone(), later: row.run.clone(), hosts });
+        }
+    }
+    Ok(())
+}
