@@ -79,7 +79,7 @@ pub enum Command {
     /// Start no further step; what is in flight is finished
     Pause(RunArgs),
     /// Go on after a pause or a halt
-    Resume(RunArgs),
+    Resume(ResumeArgs),
     /// Try a held step again
     Retry(RetryArgs),
     /// End a run where it is and give back what it borrowed
@@ -244,6 +244,15 @@ pub struct ApproveArgs {
     pub run: RunId,
     /// The hold, as `replank status` lists it
     pub hold: HoldId,
+}
+
+#[derive(Debug, Args)]
+pub struct ResumeArgs {
+    /// The run, as `replank runs` lists it
+    pub run: RunId,
+    /// Guests that were lost or run twice, each by UUID or name as `replank why` names it: you answer for them
+    #[arg(long, value_name = "GUEST", num_args = 1..)]
+    pub acknowledge_lost: Vec<String>,
 }
 
 #[derive(Debug, Args)]

@@ -25,7 +25,6 @@ const PING_TIME_MAX: Duration = Duration::from_secs(10);
 /// A connection as an operator.
 #[derive(Debug, Clone)]
 pub struct Coordinator {
-    pub address: String,
     client: OperatorServiceClient<Channel>,
 }
 
@@ -51,12 +50,13 @@ impl Coordinator {
     pub async fn dial(operator: &Operator) -> Result<Self, Failure> {
         let address = operator.coordinator.clone();
         let unreachable = |why: String| Failure::Unreachable { address: address.clone(), why };
-        let config = tls::client_config(&operator.credentials, Arc::new(tls::SystemClock)).map_err(|error| {
-            Failure::Identity {
-                what: chain(&error),
-                remedy: "name an operator's identity file in operator.toml".to_owned(),
-            }
-        })?;
+        let config =
+            tls::client_config(&operator.credentials, Arc::new(tls::SystemClock)).map_err(|error| {
+                Failure::Identity {
+                    what: chain(&error),
+                    remedy: "name an operator's identity file in operator.toml".to_owned(),
+                }
+            })?;
         let target = address.clone();
         // `http`: TLS is done in the connector, and tonic must not do it again.
         let endpoint = Endpoint::from_shared(format!("http://{address}"))
@@ -84,7 +84,7 @@ impl Coordinator {
         let client = OperatorServiceClient::new(channel)
             .max_decoding_message_size(MESSAGE_BYTES_MAX)
             .max_encoding_message_size(MESSAGE_BYTES_MAX);
-        Ok(Self { address, client })
+        Ok(Self { client })
     }
 
     /// A client to make one call with.
@@ -111,10 +111,9 @@ impl Coordinator {
             Code::Unavailable | Code::DeadlineExceeded | Code::Cancelled => broken(asks, text),
             // The transport's own failures are of this code, without one of the coordinator's.
             Code::Unknown if code.is_none() => broken(asks, chain(status)),
-            Code::Unimplemented => Failure::Answer {
-                what: "the request",
-                why: "this coordinator does not know it".to_owned(),
-            },
+            Code::Unimplemented => {
+                Failure::Answer { what: "the request", why: "this coordinator does not know it".to_owned() }
+            }
             Code::InvalidArgument
             | Code::NotFound
             | Code::AlreadyExists

@@ -1,10 +1,10 @@
 //! One line for each event of a run's journal, and for each bit of progress in between.
 
+use replank_common::UnixMs;
 use replank_common::finding::Finding;
 use replank_common::outcome::{How, Outcome};
 use replank_core::gate::{duration, utc};
 use replank_core::run::event::{End, Event, Purpose, When};
-use replank_common::UnixMs;
 use serde_json::Value;
 
 /// A line for an event; an event that this version does not know is shown as it came.

@@ -2,6 +2,7 @@
 
 use super::codes;
 use super::exit::Exit;
+use crate::codes as own;
 use replank_core::catalog::CatalogError;
 use replank_core::fleet_file::Mistakes;
 use replank_core::inventory::InventoryError;
@@ -35,7 +36,9 @@ pub enum Failure {
     Settings { what: String, remedy: String },
     #[error("{what}; {remedy}")]
     Identity { what: String, remedy: String },
-    #[error("failed to reach the coordinator at {address}: {why}; see that `replank serve` runs there and that nothing lies between")]
+    #[error(
+        "failed to reach the coordinator at {address}: {why}; see that `replank serve` runs there and that nothing lies between"
+    )]
     Unreachable { address: String, why: String },
     #[error("no connection to the coordinator at {address}: {0}", .refusal)]
     TlsRefused { address: String, refusal: replank_identity::tls::TlsRefusal },
@@ -46,7 +49,9 @@ pub enum Failure {
     Refused { code: Option<String>, text: String },
     #[error("the coordinator failed: {text}; look at its journal: `journalctl -u replank-coordinator`")]
     Coordinator { code: Option<String>, text: String },
-    #[error("the coordinator's answer to {what} cannot be read: {why}; use the `replank` of the coordinator's version")]
+    #[error(
+        "the coordinator's answer to {what} cannot be read: {why}; use the `replank` of the coordinator's version"
+    )]
     Answer { what: &'static str, why: String },
     #[error("{run} is halted; see why: `replank why {run}`")]
     Halted { run: String },
@@ -54,9 +59,9 @@ pub enum Failure {
     Waits { run: String },
     #[error("{run} ended {how}; see what was done: `replank report {run}`")]
     NotCompleted { run: String, how: String },
-    /// The coordinator's own commands (init, serve); the text begins with its code.
-    #[error("{0}")]
-    Local(String),
+    /// The coordinator's own commands: init, serve.
+    #[error("{text}")]
+    Local { code: &'static str, text: String },
     #[error("{0}")]
     Unexpected(String),
 }
@@ -75,7 +80,12 @@ impl Failure {
             Self::Write { .. } | Self::Coordinator { .. } | Self::Answer { .. } | Self::Unexpected(_) => {
                 Exit::Unexpected
             }
-            Self::Local(_) => Exit::BadFile,
+            Self::Local { code, .. } => match *code {
+                own::STORE_FAILED | own::JOURNAL_MOVED_ON | own::LISTEN | own::NOT_SERVING => {
+                    Exit::Unexpected
+                }
+                _ => Exit::BadFile,
+            },
             Self::Blocked(_) => Exit::Blocked,
             Self::Unsound(_) => Exit::Unsound,
             Self::Unreachable { .. } | Self::OutcomeUnknown { .. } => Exit::Unreachable,
@@ -113,7 +123,7 @@ impl Failure {
             Self::Halted { .. } => codes::RUN_HALTED,
             Self::Waits { .. } => codes::RUN_WAITS,
             Self::NotCompleted { .. } => codes::RUN_NOT_COMPLETED,
-            Self::Local(text) => leading_code(text).unwrap_or(codes::UNEXPECTED),
+            Self::Local { code, .. } => code,
             Self::Unexpected(_) => codes::UNEXPECTED,
         }
     }
@@ -126,8 +136,7 @@ impl Failure {
 
     /// For machines; fleet file mistakes are listed with file, line and column.
     pub fn json(&self) -> Value {
-        let mut error =
-            json!({ "code": self.code(), "message": self.message(), "exit": self.exit().code() });
+        let mut error = json!({ "code": self.code(), "message": self.message(), "exit": self.exit().code() });
         if let Self::FleetFile(mistakes) = self {
             error["mistakes"] = json!(mistakes.mistakes);
         }

@@ -27,9 +27,11 @@ pub fn read(what: &'static str, path: &Path) -> Result<Vec<u8>, Failure> {
 
 fn read_text(what: &'static str, path: &Path) -> Result<String, Failure> {
     let not_text = |_| io::Error::new(io::ErrorKind::InvalidData, "it is not text in UTF-8");
-    String::from_utf8(read(what, path)?)
-        .map_err(not_text)
-        .map_err(|source| Failure::Read { what, path: path.to_owned(), source })
+    String::from_utf8(read(what, path)?).map_err(not_text).map_err(|source| Failure::Read {
+        what,
+        path: path.to_owned(),
+        source,
+    })
 }
 
 /// # Errors

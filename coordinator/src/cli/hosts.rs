@@ -28,9 +28,8 @@ pub async fn token(out: Output, coordinator: &Coordinator, args: &TokenArgs) -> 
     let answer = coordinator.client().create_token(Coordinator::request(request)).await;
     let made = answer.map_err(|status| coordinator.failure(asks, &status))?.into_inner();
     if out.json {
-        return out.document(
-            &json!({ "host": host, "token": made.token, "expires_at_ms": made.expires_at_ms }),
-        );
+        return out
+            .document(&json!({ "host": host, "token": made.token, "expires_at_ms": made.expires_at_ms }));
     }
     out.data(&format!("{}\n", made.token))?;
     out.note(&format!("for {host} alone, once, until {}", utc(made.expires_at_ms)));
@@ -67,7 +66,8 @@ async fn statuses(coordinator: &Coordinator) -> Result<Vec<(HostStatus, Option<C
 pub async fn list(out: Output, coordinator: &Coordinator) -> Result<(), Failure> {
     let hosts = statuses(coordinator).await?;
     if out.json {
-        let hosts: Vec<Value> = hosts.iter().map(|(status, census)| host_json(status, census.as_ref())).collect();
+        let hosts: Vec<Value> =
+            hosts.iter().map(|(status, census)| host_json(status, census.as_ref())).collect();
         return out.document(&json!({ "hosts": hosts }));
     }
     if hosts.is_empty() {
@@ -100,8 +100,10 @@ fn host_row(status: &HostStatus, census: Option<&Census>, now_ms: UnixMs) -> Vec
         (false, true, true) => "up, observes only",
         (false, true, false) => "up",
     };
-    let heard = some_time(status.heard_at_ms)
-        .map_or_else(|| "never".to_owned(), |at_ms| format!("{} ago", duration(now_ms.saturating_sub(at_ms))));
+    let heard = some_time(status.heard_at_ms).map_or_else(
+        || "never".to_owned(),
+        |at_ms| format!("{} ago", duration(now_ms.saturating_sub(at_ms))),
+    );
     let agrees = census.map_or_else(dash, |census| {
         if census.agrees() { "agrees".to_owned() } else { count(census.disagreements.len(), "disagreement") }
     });
@@ -203,7 +205,8 @@ pub async fn collect(
     let request = GetInventoryRequest { deadline_ms: deadline_s * 1000 };
     let limit = Duration::from_secs(deadline_s.into()) + COLLECTING_TIME;
     let answer = coordinator.client().get_inventory(Coordinator::request_within(request, limit)).await;
-    let bytes = answer.map_err(|status| coordinator.failure(Asks::Reads, &status))?.into_inner().inventory_json;
+    let bytes =
+        answer.map_err(|status| coordinator.failure(Asks::Reads, &status))?.into_inner().inventory_json;
     let inventory = Inventory::from_bytes(&bytes)
         .map_err(|error| Failure::Answer { what: "`inventory`", why: error.to_string() })?;
     for (host, why) in &inventory.missing {

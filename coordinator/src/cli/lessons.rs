@@ -1,9 +1,7 @@
 //! What `--help` and the man pages teach beyond the options: what a command changes, examples, and how it can end.
 
 use super::exit::Exit;
-use Exit::{
-    Blocked, BadFile, Done, Halted, Refused, Unexpected, Unreachable, Unsound, Usage, Waits,
-};
+use Exit::{BadFile, Blocked, Done, Halted, Refused, Unexpected, Unreachable, Unsound, Usage, Waits};
 
 /// One command's lesson.
 #[derive(Debug)]
@@ -107,7 +105,10 @@ pub const LESSONS: &[Lesson] = &[
         does: "Lists every enrolled host: whether its agent is linked, since when it was last heard, how many guests it counts, and until when \
                its certificate is good.",
         changes: "Nothing.",
-        examples: &["replank host list", "replank host list --json | jq '.hosts[] | select(.linked | not) | .name'"],
+        examples: &[
+            "replank host list",
+            "replank host list --json | jq '.hosts[] | select(.linked | not) | .name'",
+        ],
         exits: ONLINE,
     },
     Lesson {
@@ -130,7 +131,10 @@ pub const LESSONS: &[Lesson] = &[
         does: "Asks every linked host for its facts now and writes one JSON file. Hosts that did not answer are named in it, and on standard \
                error.",
         changes: "Nothing but the file.",
-        examples: &["replank inventory -o inventory.json", "replank plan -f fleet.toml --inventory inventory.json"],
+        examples: &[
+            "replank inventory -o inventory.json",
+            "replank plan -f fleet.toml --inventory inventory.json",
+        ],
         exits: ONLINE,
     },
     Lesson {
@@ -139,7 +143,10 @@ pub const LESSONS: &[Lesson] = &[
                blocker the host, the cause and the remedy; then what the plan would neutralise by itself, and what is worth knowing. With \
                --inventory it works without a coordinator.",
         changes: "Nothing.",
-        examples: &["replank check -f fleet.toml", "replank check -f fleet.toml --inventory inventory.json --json"],
+        examples: &[
+            "replank check -f fleet.toml",
+            "replank check -f fleet.toml --inventory inventory.json --json",
+        ],
         exits: &[BadFile, Blocked, Refused, Unreachable],
     },
     Lesson {
@@ -192,7 +199,11 @@ pub const LESSONS: &[Lesson] = &[
                the bottom, with the time left. After a lost connection it goes on with the first event that it has not shown. Ctrl-C ends the \
                watching and nothing else.",
         changes: "Nothing. The run does not need anybody to watch it.",
-        examples: &["replank watch", "replank watch run-0193… --until-hold", "replank watch --json | jq -c .event"],
+        examples: &[
+            "replank watch",
+            "replank watch run-0193… --until-hold",
+            "replank watch --json | jq -c '.event // empty'",
+        ],
         exits: &[BadFile, Refused, Unreachable, Halted, Waits],
     },
     Lesson {
@@ -218,9 +229,10 @@ pub const LESSONS: &[Lesson] = &[
     },
     Lesson {
         path: "resume",
-        does: "Lets a run go on after a pause or a halt. Read `replank why` first: a halt has a reason.",
+        does: "Lets a run go on after a pause or a halt. Read `replank why` first: a halt has a reason. After a guest was lost, the run goes on only \
+               when each such guest is named with --acknowledge-lost; who does so is kept in the run's journal.",
         changes: "The run goes on: steps begin again.",
-        examples: &["replank resume run-0193…"],
+        examples: &["replank resume run-0193…", "replank resume run-0193… --acknowledge-lost web1 db2"],
         exits: ONLINE,
     },
     Lesson {

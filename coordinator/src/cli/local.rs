@@ -19,7 +19,8 @@ pub fn init(out: Output, args: &InitArgs) -> Result<(), Failure> {
         names: args.names.clone(),
         operator: args.operator.clone(),
     };
-    let made = init::run(&args.dir, &options, now_ms()).map_err(|error| Failure::Local(chain(&error)))?;
+    let made = init::run(&args.dir, &options, now_ms())
+        .map_err(|error| Failure::Local { code: error.code(), text: chain(&error) })?;
     if out.json {
         return out.document(&json!({
             "dir": made.dir,
@@ -50,5 +51,5 @@ pub fn init(out: Output, args: &InitArgs) -> Result<(), Failure> {
 /// # Errors
 /// The folder cannot be used, or the coordinator failed.
 pub fn serve(args: &ServeArgs) -> Result<(), Failure> {
-    serve::run(&args.dir).map_err(|error| Failure::Local(chain(&error)))
+    serve::run(&args.dir).map_err(|error| Failure::Local { code: error.code(), text: chain(&error) })
 }

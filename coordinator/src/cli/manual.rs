@@ -53,8 +53,7 @@ pub fn write_pages(dir: &Path) -> Result<usize, Failure> {
 fn write_page(command: &Command, path: &str, dir: &Path, written: &mut usize) -> Result<(), Failure> {
     let name = format!("replank {path}").trim_end().replace(' ', "-");
     let file = dir.join(format!("{name}.1"));
-    let page = page(command, &name, path)
-        .map_err(|source| Failure::Write { path: file.clone(), source })?;
+    let page = page(command, &name, path).map_err(|source| Failure::Write { path: file.clone(), source })?;
     std::fs::write(&file, page).map_err(|source| Failure::Write { path: file, source })?;
     *written += 1;
     for sub in command.get_subcommands().filter(|sub| !sub.is_hide_set() && sub.get_name() != "help") {
@@ -66,7 +65,7 @@ fn write_page(command: &Command, path: &str, dir: &Path, written: &mut usize) ->
 
 fn page(command: &Command, name: &str, path: &str) -> io::Result<Vec<u8>> {
     let lesson = lessons::of(path);
-    let mut command = command.clone().name(name.to_owned());
+    let mut command = command.clone().display_name(name);
     if let Some(lesson) = lesson {
         command = command.long_about(lesson.does);
     }
@@ -103,7 +102,10 @@ fn sections(lesson: &Lesson) -> Roff {
     }
     roff.control("SH", ["FILES"]);
     for (file, what) in [
-        ("./operator.toml", "The operator's settings, when neither --config nor REPLANK_CONFIG names others."),
+        (
+            "./operator.toml",
+            "The operator's settings, when neither --config nor REPLANK_CONFIG names others.",
+        ),
         ("/etc/replank/operator.toml", "The settings when there is none in the working directory."),
     ] {
         roff.control("TP", []).text([bold(file)]).text([roman(what)]);

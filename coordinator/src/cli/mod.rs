@@ -10,6 +10,7 @@ mod connect;
 mod event_text;
 pub mod exit;
 mod failure;
+pub use failure::chain;
 mod files;
 mod hosts;
 pub mod lessons;
@@ -121,7 +122,7 @@ async fn ask(out: Output, coordinator: &Coordinator, command: &Command) -> Resul
         }
         Command::Approve(args) => decide(&args.run, Decision::Approve(&args.hold)).await,
         Command::Pause(args) => decide(&args.run, Decision::Pause).await,
-        Command::Resume(args) => decide(&args.run, Decision::Resume).await,
+        Command::Resume(args) => decide(&args.run, Decision::Resume(&args.acknowledge_lost)).await,
         Command::Retry(args) => decide(&args.run, Decision::Retry(&args.step)).await,
         Command::Abort(args) => decide(&args.run, Decision::Abort).await,
         Command::Rollback(args) => decide(&args.run, Decision::Rollback(args.to)).await,

@@ -130,7 +130,8 @@ fn next_command(args: &PlanArgs, plan: &Plan) -> String {
 
 /// Which steps a child plan no longer has, and which its parent had not.
 fn difference(parent: &PlanFile, child: &Plan) -> String {
-    let ids = |plan: &Plan| -> BTreeSet<String> { plan.steps.iter().map(|step| step.id.to_string()).collect() };
+    let ids =
+        |plan: &Plan| -> BTreeSet<String> { plan.steps.iter().map(|step| step.id.to_string()).collect() };
     let (before, after) = (ids(&parent.plan), ids(child));
     let changed = child
         .steps
@@ -199,12 +200,4 @@ fn fatal(notes: &[LintNote]) -> usize {
 fn short(id: &PlanId) -> &str {
     let id = id.as_str();
     id.get(.."sha256:".len() + 12).unwrap_or(id)
-}
-
-/// The checks' inventory from a file, when one is named.
-///
-/// # Errors
-/// As [`files::inventory`].
-pub fn inventory_file(source: &SourceArgs) -> Result<Option<Inventory>, Failure> {
-    source.inventory.as_deref().map(files::inventory).transpose()
 }

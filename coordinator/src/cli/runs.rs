@@ -18,14 +18,16 @@ use serde_json::{Value, json};
 use std::path::Path;
 
 /// What to do when it is not known whether a decision was taken.
-const LOOK_FIRST: Asks = Asks::Changes("it may have been done: look with `replank status` before trying again");
+const LOOK_FIRST: Asks =
+    Asks::Changes("it may have been done: look with `replank status` before trying again");
 
 /// A decision about a run.
 #[derive(Debug)]
 pub enum Decision<'a> {
     Approve(&'a HoldId),
     Pause,
-    Resume,
+    /// With the guests that are acknowledged as lost.
+    Resume(&'a [String]),
     Retry(&'a StepId),
     Abort,
     Rollback(Option<Stage>),
@@ -65,7 +67,10 @@ pub async fn apply(out: Output, coordinator: &Coordinator, args: &ApplyArgs) -> 
     if let PlanRef::File(_) = args.plan {
         // Twice is the same as once, so a lost answer is harmless.
         let asks = Asks::Changes("no run was started; apply again");
-        let answer = coordinator.client().put_plan(Coordinator::request(PutPlanRequest { plan_json: file.bytes })).await;
+        let answer = coordinator
+            .client()
+            .put_plan(Coordinator::request(PutPlanRequest { plan_json: file.bytes }))
+            .await;
         answer.map_err(|status| coordinator.failure(asks, &status))?;
     }
     let asks = Asks::Changes("a run may have been started: look with `replank runs` before applying again");
@@ -175,8 +180,8 @@ pub async fn decide(
             let request = Coordinator::request(PauseRequest { run_id });
             (client.pause(request).await.map(drop), "paused; what is in flight is finished".to_owned())
         }
-        Decision::Resume => {
-            let request = Coordinator::request(ResumeRequest { run_id });
+        Decision::Resume(lost) => {
+            let request = Coordinator::request(ResumeRequest { run_id, acknowledged_guests: lost.to_vec() });
             (client.resume(request).await.map(drop), "goes on".to_owned())
         }
         Decision::Retry(step) => {

@@ -36,9 +36,11 @@ fn find(named: Option<&Path>) -> Result<PathBuf, Failure> {
     if let Some(path) = named {
         return Ok(path.to_owned());
     }
-    [HERE, SYSTEM].into_iter().map(PathBuf::from).find(|path| path.exists()).ok_or_else(|| Failure::Settings {
-        what: format!("there is neither ./{HERE} nor {SYSTEM}"),
-        remedy: "name the settings that `replank init` made with --config or REPLANK_CONFIG".to_owned(),
+    [HERE, SYSTEM].into_iter().map(PathBuf::from).find(|path| path.exists()).ok_or_else(|| {
+        Failure::Settings {
+            what: format!("there is neither ./{HERE} nor {SYSTEM}"),
+            remedy: "name the settings that `replank init` made with --config or REPLANK_CONFIG".to_owned(),
+        }
     })
 }
 
