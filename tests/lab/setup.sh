@@ -5,6 +5,8 @@ set -eu
 packages="mmdebstrap debian-archive-keyring systemd-container iproute2 util-linux nftables qemu-utils"
 # What builds and checks the package repositories (src/repo).
 packages="$packages apt-utils rpm createrepo-c dnf strace"
+# Reads expositions of metrics: the client library of the Prometheus project.
+packages="$packages python3-prometheus-client"
 # What links the programs under test, and what looks at their symbols.
 packages="$packages gcc libc6-dev binutils"
 # Checks the metrics and their rules. Kept beside the lab's other things: its package would also start a server on this machine.

@@ -3,8 +3,9 @@
 use crate::coordinator::{Coordinator, PORT};
 use crate::fleet::Fleet;
 use crate::packages::Packages;
+use crate::world::World;
 use anyhow::{Context, Result, bail};
-use replank_core::run::{Phase, RunView};
+use replank_core::run::{Phase, Report, RunView};
 use replank_lab::repo::{self, RepoDir};
 use replank_lab::{Cut, Host, Lab, LabSpec, root};
 use std::collections::BTreeMap;
@@ -30,6 +31,16 @@ impl FieldSpec {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RunRef(pub String);
 
+/// A command of the operator's that was answered with no.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Refused {
+    pub exit: i32,
+    /// Both streams.
+    pub said: String,
+    /// Standard output alone, for documents.
+    pub document: String,
+}
+
 /// Everything together; all of it goes when it is dropped.
 #[derive(Debug)]
 pub struct Field {
@@ -42,6 +53,9 @@ pub struct Field {
     pub began: SystemTime,
     directory: TempDir,
 }
+
+/// Two busy cores hold a guest back for a tenth of this at most; what libvirt does to a guest in its restart is far below.
+const GAP_MAX_MS: i64 = 1_500;
 
 /// How an agent finds its packages on a fresh host; taken away again once it is installed.
 const AGENT_REPOSITORY: &str = "/etc/yum.repos.d/field.repo";
@@ -152,6 +166,115 @@ impl Field {
     /// What it said.
     pub fn replank(&self, arguments: &[&str]) -> Result<String> {
         self.coordinator.must(&self.lab, arguments)
+    }
+
+    /// Runs the operator's command line, which must not succeed.
+    ///
+    /// # Errors
+    /// It succeeded, or was killed.
+    pub fn refused(&self, arguments: &[&str]) -> Result<Refused> {
+        let output = self.coordinator.replank(&self.lab, arguments)?;
+        let document = String::from_utf8_lossy(&output.stdout).into_owned();
+        let said = format!("{document}{}", String::from_utf8_lossy(&output.stderr));
+        match output.status.code() {
+            Some(exit) if exit != 0 => Ok(Refused { exit, said, document }),
+            _ => bail!("replank {} was to be refused, and: {}\n{said}", arguments.join(" "), output.status),
+        }
+    }
+
+    /// The host that scenarios with one host have, and the canary of the others.
+    ///
+    /// # Errors
+    /// There is none.
+    pub fn first(&self) -> Result<&Host> {
+        Ok(self.lab.host("compute1")?)
+    }
+
+    /// What was done and how long it took, with the proof per guest.
+    ///
+    /// # Errors
+    /// What `replank report` said.
+    pub fn report(&self, run: &RunRef) -> Result<Report> {
+        let text = self.replank(&["report", &run.0, "--json"])?;
+        serde_json::from_str(&text).with_context(|| format!("the report does not read: {text}"))
+    }
+
+    /// How every host is now.
+    ///
+    /// # Errors
+    /// A command on a host failed.
+    pub fn worlds(&self) -> Result<Vec<(String, World)>> {
+        self.lab.hosts().iter().map(|host| Ok((host.name().to_owned(), World::of(host)?))).collect()
+    }
+
+    /// Every host is as it was, leaving out what `but` names.
+    ///
+    /// # Errors
+    /// Names every difference.
+    pub fn same_worlds(&self, before: &[(String, World)], but: &[&str]) -> Result<()> {
+        let mut differences = String::new();
+        for ((host, was), (_, is)) in before.iter().zip(self.worlds()?) {
+            let difference = was.differs_from(&is, but);
+            if !difference.is_empty() {
+                differences.push_str(&format!("--- {host}\n{difference}"));
+            }
+        }
+        if differences.is_empty() { Ok(()) } else { bail!("hosts are not what they were:\n{differences}") }
+    }
+
+    /// Approves holds until `hold` is reached and waits for approval.
+    ///
+    /// # Errors
+    /// The run stopped elsewhere, or took too long.
+    pub fn sail_to_hold(&self, run: &RunRef, hold: &str, limit: Duration) -> Result<RunView> {
+        let deadline = Instant::now() + limit;
+        loop {
+            let left = deadline.saturating_duration_since(Instant::now());
+            let view = self.wait(run, left, "waits for approval", |view| unapproved(view).next().is_some())?;
+            if unapproved(&view).any(|reached| reached == hold) {
+                return Ok(view);
+            }
+            for other in unapproved(&view) {
+                self.replank(&["approve", &run.0, other])?;
+            }
+        }
+    }
+
+    /// Takes a run back and waits until that has ended.
+    ///
+    /// # Errors
+    /// It was refused, stopped, or took too long.
+    pub fn roll_back(&self, run: &RunRef, limit: Duration) -> Result<RunView> {
+        self.replank(&["rollback", &run.0])?;
+        let view = self.wait(run, limit, "is rolled back", |view| {
+            view.phase == Phase::RolledBack || !view.way_back_closed.is_empty()
+        })?;
+        if view.phase == Phase::RolledBack {
+            return Ok(view);
+        }
+        bail!("the way back is closed:\n{}", self.trouble(run))
+    }
+
+    /// Prints each guest's longest gap between beats since the field was up, and fails on what a guest would have noticed.
+    ///
+    /// # Errors
+    /// Names the guests that stood still for longer than a pause, restarted or were lost.
+    pub fn print_gaps(&self, ended: &[u8]) -> Result<()> {
+        self.all_beat_but(ended)?;
+        let now = SystemTime::now();
+        let mut paused = Vec::new();
+        for (host, guest) in self.lab.guests().iter().filter(|(_, guest)| !ended.contains(&guest.id)) {
+            let window = self
+                .lab
+                .beats()?
+                .between(guest.id, self.began, now)
+                .with_context(|| format!("guest {} was never heard", guest.name))?;
+            println!("{host} {}: {} beats, longest gap {} ms", guest.name, window.beats, window.longest_gap_ms);
+            if window.longest_gap_ms >= GAP_MAX_MS {
+                paused.push(format!("{} on {host}: {} ms", guest.name, window.longest_gap_ms));
+            }
+        }
+        if paused.is_empty() { Ok(()) } else { bail!("guests stood still: {}", paused.join(", ")) }
     }
 
     /// A path in the field's own directory.

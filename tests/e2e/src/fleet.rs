@@ -10,6 +10,8 @@ use std::fmt::Write;
 pub struct Fleet {
     pub parallel_hosts: u32,
     pub canary: u32,
+    /// The package of the new qemu, at an exact version.
+    pub qemu_package: (String, String),
     /// Additional packages of the libvirt set, at exact versions: how a hostile package comes in.
     pub more_packages: Vec<(String, String)>,
     /// Lines appended to the file as they are.
@@ -18,7 +20,13 @@ pub struct Fleet {
 
 impl Default for Fleet {
     fn default() -> Self {
-        Self { parallel_hosts: 2, canary: 1, more_packages: Vec::new(), more: String::new() }
+        Self {
+            parallel_hosts: 2,
+            canary: 1,
+            qemu_package: ("qemu-10.0.2".to_owned(), "10.0.2-1".to_owned()),
+            more_packages: Vec::new(),
+            more: String::new(),
+        }
     }
 }
 
@@ -50,7 +58,7 @@ default = "in-place"
 [qemu]
 version = "10.0.2"
 repository = "qemu"
-package = {{ name = "qemu-10.0.2", version = "10.0.2-1" }}
+package = {{ name = "{qemu_name}", version = "{qemu_version}" }}
 prefix = "/opt/qemu/10.0.2"
 
 [libvirt]
@@ -58,6 +66,8 @@ repository = "libvirt"
 packages = [
 "#,
             lab_name = lab.name(),
+            qemu_name = self.qemu_package.0,
+            qemu_version = self.qemu_package.1,
             parallel = self.parallel_hosts,
             canary = self.canary,
         );

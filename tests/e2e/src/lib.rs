@@ -5,11 +5,14 @@
 mod coordinator;
 mod field;
 mod fleet;
+pub mod ledger;
 mod packages;
+mod promtool;
 mod world;
 
-pub use coordinator::Coordinator;
-pub use field::{Field, FieldSpec, RunRef};
+pub use coordinator::{Coordinator, PORT};
+pub use field::{Field, FieldSpec, Refused, RunRef};
 pub use fleet::Fleet;
 pub use packages::Packages;
+pub use promtool::Promtool;
 pub use world::{World, WorldDiff};

@@ -29,6 +29,16 @@ impl Packages {
         Ok(found)
     }
 
+    /// Packages built to another directory.
+    pub fn at(directory: &Path) -> Self {
+        Self { directory: directory.to_owned() }
+    }
+
+    /// The agent's binary.
+    pub fn replank_agent(&self) -> PathBuf {
+        self.directory.join("bin/replank-agent")
+    }
+
     /// The coordinator's binary.
     pub fn replank(&self) -> PathBuf {
         self.directory.join("bin/replank")

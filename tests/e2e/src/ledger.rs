@@ -1,0 +1,99 @@
+//! An agent's ledger, read from outside, and the host's own records of what was done on it.
+
+use anyhow::{Context, Result};
+use replank_common::ids::{ActionId, Direction};
+use replank_common::outcome::{How, Outcome};
+use replank_lab::Host;
+use serde::Deserialize;
+use std::collections::BTreeMap;
+
+/// One command as the agent wrote it down.
+#[derive(Debug, Clone, Deserialize)]
+pub struct Entry {
+    pub id: ActionId,
+    pub stage: Stage,
+}
+
+#[derive(Debug, Clone, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Stage {
+    Intended {},
+    Ended { outcome: Outcome },
+}
+
+/// Every entry of a host's ledger, oldest first.
+///
+/// # Errors
+/// It cannot be read.
+pub fn entries(host: &Host) -> Result<Vec<Entry>> {
+    let text = host.must(&[
+        "sqlite3",
+        "-readonly",
+        "/var/lib/replank/ledger.sqlite",
+        "SELECT body FROM entry ORDER BY sequence",
+    ])?;
+    text.lines()
+        .map(|line| serde_json::from_str(line).with_context(|| format!("an entry of the ledger: {line}")))
+        .collect()
+}
+
+/// How often each step was carried out or taken back, by the ledger: more than once is twice too often.
+///
+/// # Errors
+/// The ledger cannot be read.
+pub fn carried_out(host: &Host) -> Result<BTreeMap<(String, &'static str), usize>> {
+    let mut counts = BTreeMap::new();
+    for entry in entries(host)? {
+        let Stage::Ended { outcome: Outcome::Done { how, .. } } = &entry.stage else { continue };
+        let direction = match (entry.id.direction, how) {
+            (Direction::Do, How::Applied | How::Finished) => "do",
+            (Direction::Undo, How::Undone) => "undo",
+            (Direction::Do | Direction::Undo, _) => continue,
+        };
+        *counts.entry((entry.id.step.to_string(), direction)).or_default() += 1;
+    }
+    Ok(counts)
+}
+
+/// What a host's own logs say of changes that must happen once.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct HostRecord {
+    /// Starts of libvirtd, counted by systemd's invocations in the journal.
+    pub libvirtd_starts: usize,
+    /// `status installed libvirt-daemon:…` in dpkg's log.
+    pub libvirt_configured: usize,
+    /// Transactions of dnf that changed something.
+    pub dnf_transactions: usize,
+}
+
+impl HostRecord {
+    /// Reads the journal, dpkg's log and dnf's history.
+    ///
+    /// # Errors
+    /// One of them cannot be read.
+    pub fn of(host: &Host) -> Result<Self> {
+        let count = |script: &str| -> Result<usize> {
+            let said = host.sh(script)?;
+            said.trim().parse().with_context(|| format!("`{script}` said `{said}`"))
+        };
+        Ok(Self {
+            libvirtd_starts: count(
+                "journalctl -b -u libvirtd.service -o json --output-fields=INVOCATION_ID --no-pager |
+                 grep -o '\"INVOCATION_ID\":\"[0-9a-f]*\"' | sort -u | wc -l",
+            )?,
+            libvirt_configured: count(
+                "cat /var/log/dpkg.log 2>/dev/null | grep -c ' status installed libvirt-daemon:' || :",
+            )?,
+            dnf_transactions: count("dnf -q history list 2>/dev/null | grep -c '^ *[0-9]' || :")?,
+        })
+    }
+
+    /// What happened since an earlier look.
+    pub fn since(&self, earlier: &Self) -> Self {
+        Self {
+            libvirtd_starts: self.libvirtd_starts - earlier.libvirtd_starts,
+            libvirt_configured: self.libvirt_configured - earlier.libvirt_configured,
+            dnf_transactions: self.dnf_transactions - earlier.dnf_transactions,
+        }
+    }
+}
