@@ -27,6 +27,20 @@ impl Coordinator {
     /// # Errors
     /// What `replank init` said.
     pub fn init(lab: &Lab, packages: &Packages, directory: &Path) -> Result<Self> {
+        Self::init_at(lab, packages, directory, &format!("0.0.0.0:{PORT}"), "127.0.0.1:9748")
+    }
+
+    /// As [`Coordinator::init`], for a second one: it listens elsewhere.
+    ///
+    /// # Errors
+    /// What `replank init` said.
+    pub fn init_at(
+        lab: &Lab,
+        packages: &Packages,
+        directory: &Path,
+        listen: &str,
+        metrics: &str,
+    ) -> Result<Self> {
         let own = Self {
             binary: packages.replank(),
             directory: directory.to_owned(),
@@ -38,7 +52,19 @@ impl Coordinator {
         let output = lab
             .command(
                 &own.binary.to_string_lossy(),
-                &["init", "--dir", &dir, "--name", "coordinator", "--name", &address],
+                &[
+                    "init",
+                    "--dir",
+                    &dir,
+                    "--name",
+                    "coordinator",
+                    "--name",
+                    &address,
+                    "--listen",
+                    listen,
+                    "--metrics",
+                    metrics,
+                ],
             )
             .output()
             .context("cannot start replank init")?;

@@ -230,7 +230,8 @@ impl Field {
         let deadline = Instant::now() + limit;
         loop {
             let left = deadline.saturating_duration_since(Instant::now());
-            let view = self.wait(run, left, "waits for approval", |view| unapproved(view).next().is_some())?;
+            let view =
+                self.wait(run, left, "waits for approval", |view| unapproved(view).next().is_some())?;
             if unapproved(&view).any(|reached| reached == hold) {
                 return Ok(view);
             }
@@ -269,7 +270,10 @@ impl Field {
                 .beats()?
                 .between(guest.id, self.began, now)
                 .with_context(|| format!("guest {} was never heard", guest.name))?;
-            println!("{host} {}: {} beats, longest gap {} ms", guest.name, window.beats, window.longest_gap_ms);
+            println!(
+                "{host} {}: {} beats, longest gap {} ms",
+                guest.name, window.beats, window.longest_gap_ms
+            );
             if window.longest_gap_ms >= GAP_MAX_MS {
                 paused.push(format!("{} on {host}: {} ms", guest.name, window.longest_gap_ms));
             }

@@ -70,13 +70,19 @@ fn every_boundary_was_met(host: &Host, deaths: &BTreeSet<String>) -> Result<()> 
             met.entry(step).or_default().insert(boundary);
         }
     }
-    let steps: BTreeSet<String> =
-        ledger::carried_out(host)?.into_keys().filter(|(_, way)| *way == "do").map(|(step, _)| step).collect();
+    let steps: BTreeSet<String> = ledger::carried_out(host)?
+        .into_keys()
+        .filter(|(_, way)| *way == "do")
+        .map(|(step, _)| step)
+        .collect();
     ensure!(steps.len() >= 10, "the ledger has only {steps:?}");
     for step in &steps {
         let boundaries = met.get(step.as_str()).cloned().unwrap_or_default();
         for wanted in ["intending", "intended", "acting", "acted", "ended"] {
-            ensure!(boundaries.contains(wanted), "the agent did not die at `{wanted}` of {step}: {boundaries:?}");
+            ensure!(
+                boundaries.contains(wanted),
+                "the agent did not die at `{wanted}` of {step}: {boundaries:?}"
+            );
         }
     }
     Ok(())

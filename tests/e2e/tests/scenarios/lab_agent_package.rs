@@ -35,8 +35,14 @@ fn installed_upgraded_and_removed_under_guests() -> Result<()> {
     ensure!(guests.matches("running").count() == 3, "the newer agent does not see three guests:\n{guests}");
 
     host.sh("dnf -y -q --disablerepo='*' --noautoremove remove replank-agent >/dev/null 2>&1")?;
-    ensure!(!host.run(&["systemctl", "is-active", "replank-agent.service"])?.status.success(), "the agent still runs");
-    ensure!(!host.run(&["test", "-e", "/usr/sbin/replank-agent"])?.status.success(), "the agent is still there");
+    ensure!(
+        !host.run(&["systemctl", "is-active", "replank-agent.service"])?.status.success(),
+        "the agent still runs"
+    );
+    ensure!(
+        !host.run(&["test", "-e", "/usr/sbin/replank-agent"])?.status.success(),
+        "the agent is still there"
+    );
     host.must(&["test", "-e", "/var/lib/replank/ledger.sqlite"])?;
     ensure!(incarnations == self::incarnations(&field)?, "a guest is not the process that it was");
     println!("{} s from the first installation to the removal", began.elapsed()?.as_secs());
@@ -48,13 +54,16 @@ fn installed_upgraded_and_removed_under_guests() -> Result<()> {
 fn binaries_ask_for_no_newer_c_library_than_2_17() -> Result<()> {
     let packages = Packages::find()?;
     for binary in [packages.replank(), packages.replank_agent()] {
-        let output = Command::new("objdump").arg("-T").arg(&binary).output().context("cannot start objdump")?;
+        let output =
+            Command::new("objdump").arg("-T").arg(&binary).output().context("cannot start objdump")?;
         ensure!(output.status.success(), "objdump: {}", String::from_utf8_lossy(&output.stderr));
         let text = String::from_utf8_lossy(&output.stdout).into_owned();
         let newest = text
             .split(['(', ')', ' ', '\n'])
             .filter_map(|word| word.strip_prefix("GLIBC_"))
-            .filter_map(|version| version.split('.').map(|part| part.parse().ok()).collect::<Option<Vec<u32>>>())
+            .filter_map(|version| {
+                version.split('.').map(|part| part.parse().ok()).collect::<Option<Vec<u32>>>()
+            })
             .max()
             .context("no symbol of the C library at all")?;
         println!("{}: GLIBC_{newest:?}", binary.display());

@@ -28,10 +28,13 @@ fn around_every_append_to_the_journal() -> Result<()> {
     ensure!(view.phase == Phase::Completed, "the run ended {}", view.phase);
     let swept = std::fs::read_to_string(&deaths)?;
     println!("{} deaths; boundaries swept:\n{swept}", lives.died);
-    for wanted in ["led", "baseline", "sent", "outcome", "step-done", "hold-reached", "approved", "finished"] {
+    for wanted in ["led", "baseline", "sent", "outcome", "step-done", "hold-reached", "approved", "finished"]
+    {
         for boundary in ["before", "uncommitted", "after"] {
             ensure!(
-                swept.lines().any(|line| line.contains(&format!("append.{boundary} ")) && names(line, wanted)),
+                swept
+                    .lines()
+                    .any(|line| line.contains(&format!("append.{boundary} ")) && names(line, wanted)),
                 "the coordinator did not die at `{boundary}` of an append with {wanted}"
             );
         }

@@ -31,7 +31,10 @@ fn a_guest_killed_elsewhere_halts_the_fleet() -> Result<()> {
 
     let report = field.report(&run)?;
     let halt = report.halts.first().context("the report has no halt")?;
-    println!("from `kill -9` to the halt: {} ms by this machine's clock", halt.halted_at_ms.saturating_sub(killed_ms));
+    println!(
+        "from `kill -9` to the halt: {} ms by this machine's clock",
+        halt.halted_at_ms.saturating_sub(killed_ms)
+    );
     let span_ms = halt.death_to_halt_ms.context("the report does not say how long it took")?;
     println!("from the death to the halt: {span_ms} ms by the report");
     ensure!(span_ms < 1_000 && halt.halted_at_ms < killed_ms + 1_000, "the halt came too late: {halt:?}");
@@ -86,7 +89,8 @@ fn begun(report: &Report) -> BTreeSet<String> {
 fn no_command_after_the_halt(field: &Field, run: &RunRef) -> Result<()> {
     let journal = field.refused(&["watch", &run.0, "--since", "1", "--json"])?;
     let lines: Vec<&str> = journal.document.lines().collect();
-    let halted = lines.iter().position(|line| line.contains("\"halted\"")).context("the journal has no halt")?;
+    let halted =
+        lines.iter().position(|line| line.contains("\"halted\"")).context("the journal has no halt")?;
     let after: Vec<&&str> = lines[halted..].iter().filter(|line| line.contains("\"sent\"")).collect();
     ensure!(after.is_empty(), "commands left after the halt: {after:?}");
     Ok(())

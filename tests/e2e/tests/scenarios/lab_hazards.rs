@@ -36,21 +36,34 @@ enum Found {
 const HAZARDS: [Hazard; 12] = [
     Hazard {
         name: "the old package's removal script restarts libvirtd",
-        plant: |field| offer_deb(field, &scenarios::old_removal_restarts("hostile-postrm", "libvirtd.service", Restart::Systemctl)),
+        plant: |field| {
+            offer_deb(
+                field,
+                &scenarios::old_removal_restarts("hostile-postrm", "libvirtd.service", Restart::Systemctl),
+            )
+        },
         found: Found::ByStep("stage-libvirt", &["RP4301"], "libvirtd"),
         remove: |field| forget_deb(field, "hostile-postrm"),
     },
     Hazard {
         name: "the old RPM's %postun restarts libvirtd",
         plant: |field| {
-            offer_rpm(field, &scenarios::old_removal_restarts("hostile-postun", "libvirtd.service", Restart::Systemctl))
+            offer_rpm(
+                field,
+                &scenarios::old_removal_restarts("hostile-postun", "libvirtd.service", Restart::Systemctl),
+            )
         },
         found: Found::NeutralisedByStep("stage-qemu", "RP4301", "libvirtd"),
         remove: |field| Ok(field.first()?.sh("rpm -e --noscripts hostile-postun").map(drop)?),
     },
     Hazard {
         name: "the new package's postinst restarts libvirtd",
-        plant: |field| offer_deb(field, &scenarios::new_install_restarts("hostile-postinst", "libvirtd.service", Restart::Systemctl)),
+        plant: |field| {
+            offer_deb(
+                field,
+                &scenarios::new_install_restarts("hostile-postinst", "libvirtd.service", Restart::Systemctl),
+            )
+        },
         found: Found::ByStep("stage-libvirt", &["RP4301"], "libvirtd"),
         remove: |field| forget_deb(field, "hostile-postinst"),
     },
@@ -73,7 +86,9 @@ const HAZARDS: [Hazard; 12] = [
     Hazard {
         name: "/run is full",
         plant: |field| {
-            field.first()?.sh("mount -o remount,size=$(($(df --output=used -k /run | tail -n 1) + 16))k /run")?;
+            field
+                .first()?
+                .sh("mount -o remount,size=$(($(df --output=used -k /run | tail -n 1) + 16))k /run")?;
             Ok(Fleet::default())
         },
         found: Found::ByPreflight("RP2029", "/run"),
@@ -89,7 +104,9 @@ const HAZARDS: [Hazard; 12] = [
             Ok(Fleet::default())
         },
         found: Found::ByStep("try-new-libvirt", &["RP5512"], "guest1"),
-        remove: |field| Ok(field.first()?.sh("cat /root/guest1.xml >/run/libvirt/qemu/guest1.xml").map(drop)?),
+        remove: |field| {
+            Ok(field.first()?.sh("cat /root/guest1.xml >/run/libvirt/qemu/guest1.xml").map(drop)?)
+        },
     },
     Hazard {
         name: "a reconnect hook exits 1",
@@ -198,13 +215,21 @@ fn by_preflight(field: &Field, fleet: &Fleet, code: &str, word: &str) -> Result<
     let of_code: Vec<&Finding> = checked.findings.iter().filter(|finding| finding.code == code).collect();
     let finding = of_code
         .iter()
-        .find(|finding| finding.severity == Severity::Blocks && format!("{} {}", finding.subject, finding.cause).contains(word))
+        .find(|finding| {
+            finding.severity == Severity::Blocks
+                && format!("{} {}", finding.subject, finding.cause).contains(word)
+        })
         .with_context(|| format!("no {code} that names {word}: {:?}", checked.findings))?;
     ensure!(finding.host.as_ref().is_some_and(|host| host.as_str() == "compute1"), "of no host: {finding:?}");
     ensure!(!finding.remedy.is_empty(), "no remedy: {finding:?}");
     let plan = field.path("refused.json");
     let refused = field.refused(&["plan", "-f", &file, "-o", &plan.to_string_lossy()])?;
-    ensure!(refused.exit == 4 && !plan.exists(), "`plan` ended with {} and wrote {}", refused.exit, plan.exists());
+    ensure!(
+        refused.exit == 4 && !plan.exists(),
+        "`plan` ended with {} and wrote {}",
+        refused.exit,
+        plan.exists()
+    );
     Ok(format!("refused by `check`: {} {}: {}", finding.code, finding.subject, finding.cause))
 }
 
@@ -237,7 +262,9 @@ fn by_plan(field: &Field, fleet: &Fleet, code: &str, word: &str) -> Result<Strin
         .iter()
         .find(|finding| finding.code == code && finding.subject.contains(word))
         .with_context(|| format!("no {code} that names {word}: {:?}", plan.findings))?;
-    let Severity::Neutralised { how } = &finding.severity else { anyhow::bail!("not neutralised: {finding:?}") };
+    let Severity::Neutralised { how } = &finding.severity else {
+        anyhow::bail!("not neutralised: {finding:?}")
+    };
     Ok(format!("neutralised by the plan: {how}"))
 }
 
@@ -257,7 +284,9 @@ fn by_neutralising_step(field: &Field, fleet: &Fleet, step: &str, code: &str, wo
         .collect();
     let how = findings
         .iter()
-        .filter(|finding| finding.code == code && format!("{} {}", finding.subject, finding.cause).contains(word))
+        .filter(|finding| {
+            finding.code == code && format!("{} {}", finding.subject, finding.cause).contains(word)
+        })
         .find_map(|finding| match &finding.severity {
             Severity::Neutralised { how } => Some(how.clone()),
             Severity::Blocks | Severity::Notes => None,

@@ -58,7 +58,10 @@ fn in_the_middle_of_a_step_and_after_one() -> Result<()> {
     }
     let since = HostRecord::of(host)?.since(&was);
     println!("{since:?}");
-    ensure!(since.libvirtd_starts == 1 && since.libvirt_configured == 1 && since.dnf_transactions == 1, "{since:?}");
+    ensure!(
+        since.libvirtd_starts == 1 && since.libvirt_configured == 1 && since.dnf_transactions == 1,
+        "{since:?}"
+    );
     println!("{}", field.replank(&["report", &run.0])?);
     field.print_gaps(&[])
 }

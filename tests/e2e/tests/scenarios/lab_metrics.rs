@@ -47,7 +47,10 @@ fn expositions_are_clean_and_have_what_the_rules_need() -> Result<()> {
         let helped = [&agent, &coordinator]
             .iter()
             .any(|text| text.contains(&format!("# HELP {} ", name.trim_end_matches("_total"))));
-        ensure!(helped || names.iter().any(|known| known == name), "the rules need {name}, which nobody serves");
+        ensure!(
+            helped || names.iter().any(|known| known == name),
+            "the rules need {name}, which nobody serves"
+        );
     }
     ensure!(agent.contains("replank_guests{qemu_version=\"7.2"), "no guests by qemu:\n{agent}");
     ensure!(agent.contains("\nreplank_link_up 1"), "the link is not up:\n{agent}");

@@ -139,18 +139,28 @@ fn tcp_answers(field: &Field) -> Result<()> {
         for peer in field.lab.hosts().iter().filter(|peer| peer.name() != host.name()) {
             let uri = format!("qemu+tcp://{}/system", host.address());
             let said = peer.must(&["virsh", "-c", &uri, "version"])?;
-            ensure!(said.contains("11.3.0") && said.contains("10.0.2"), "{} from {}: {said}", host.name(), peer.name());
+            ensure!(
+                said.contains("11.3.0") && said.contains("10.0.2"),
+                "{} from {}: {said}",
+                host.name(),
+                peer.name()
+            );
         }
     }
     Ok(())
 }
 
 /// Refused with the guest's name, the reason and the safe alternative, and nothing taken back.
-fn the_way_back_is_closed_by_a_new_guest(field: &Field, run: &replank_e2e::RunRef, guest: &str) -> Result<()> {
+fn the_way_back_is_closed_by_a_new_guest(
+    field: &Field,
+    run: &replank_e2e::RunRef,
+    guest: &str,
+) -> Result<()> {
     let before = field.worlds()?;
     field.replank(&["rollback", &run.0])?;
-    let view = field
-        .wait(run, Duration::from_secs(120), "says that the way back is closed", |view| !view.way_back_closed.is_empty())?;
+    let view = field.wait(run, Duration::from_secs(120), "says that the way back is closed", |view| {
+        !view.way_back_closed.is_empty()
+    })?;
     for closed in &view.way_back_closed {
         println!("refused: {} on {}: {}", closed.step, closed.host, closed.refusal);
     }

@@ -3,6 +3,7 @@
 //! Each test boots hosts of its own and needs root, `tests/lab/setup.sh` and the packages of `make rpm-test`. One at a time
 //! (`.config/nextest.toml`): a lab takes the machine's two cores for itself.
 
+mod impostor;
 mod lab_agent_dies;
 mod lab_agent_package;
 mod lab_coordinator_dies;
