@@ -49,6 +49,7 @@ codes! {
     STOPPING "RP4023" "the agent is stopping"
     METRICS_ADDRESS "RP4024" "the address for metrics cannot be used"
     NOT_ROOT "RP4025" "the agent does not run as root"
+    WRITE "RP4026" "a file of the agent cannot be written"
     POLICY_FILE "RP4101" "the policy file cannot be used"
     OBSERVE_ONLY "RP4102" "this host is observed only"
     FAMILY_FORBIDDEN "RP4103" "the policy forbids the family of the action"

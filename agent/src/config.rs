@@ -13,11 +13,14 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use toml::Spanned;
 
-/// The file; drop-ins are in `conf.d` beside it.
+/// The file; drop-ins are in `conf.d` beside it, and so is the host's identity.
 pub const PATH: &str = "/etc/replank/agent.toml";
 
+/// Its name in its directory.
+pub const FILE: &str = "agent.toml";
+
 /// The port that a coordinator listens on when its address names none.
-pub const COORDINATOR_PORT: u16 = 9740;
+pub const COORDINATOR_PORT: u16 = 7443;
 
 /// Where Prometheus finds the metrics.
 const METRICS: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 9749);
@@ -28,6 +31,8 @@ pub struct Config {
     /// `HOST:PORT`; `None` until the host is enrolled or the file says so.
     pub coordinator: Option<Address>,
     pub host: HostName,
+    /// Where `agent.toml` lies, and beside it `conf.d` and the host's identity.
+    pub directory: PathBuf,
     pub state_directory: PathBuf,
     /// `None`: no metrics are served.
     pub metrics: Option<SocketAddr>,
@@ -129,6 +134,7 @@ impl Config {
         let mut config = Self {
             coordinator: None,
             host: HostName::new("localhost").map_err(|error| whole(path, error.to_string()))?,
+            directory: path.parent().unwrap_or(Path::new("/")).to_owned(),
             state_directory: PathBuf::from(dirs::STATE),
             metrics: Some(METRICS),
             policy: PathBuf::from(policy::PATH),
@@ -247,16 +253,16 @@ mod tests {
     #[test]
     fn addresses_are_read() {
         for (text, shown) in [
-            ("coordinator", "coordinator:9740"),
+            ("coordinator", "coordinator:7443"),
             ("coordinator.example:1234", "coordinator.example:1234"),
-            ("10.77.0.1:9740", "10.77.0.1:9740"),
-            ("[2001:db8::1]:9740", "[2001:db8::1]:9740"),
-            ("[2001:db8::1]", "[2001:db8::1]:9740"),
+            ("10.77.0.1:7443", "10.77.0.1:7443"),
+            ("[2001:db8::1]:7443", "[2001:db8::1]:7443"),
+            ("[2001:db8::1]", "[2001:db8::1]:7443"),
         ] {
             assert_eq!(text.parse::<Address>().unwrap().to_string(), shown);
         }
         for text in
-            ["", ":9740", "a:", "a:0", "a:99999", "a b", "https://a", "[::1", "[::1]x", "[x]:1", "a:1:2"]
+            ["", ":7443", "a:", "a:0", "a:99999", "a b", "https://a", "[::1", "[::1]x", "[x]:1", "a:1:2"]
         {
             assert!(text.parse::<Address>().is_err(), "{text}");
         }

@@ -125,7 +125,7 @@ impl Policy {
                 codes::FAMILY_FORBIDDEN,
                 format!("the policy of this host does not allow actions of the family {}", family.as_str()),
                 format!(
-                    "allow it in {PATH}, `allow.families`, and restart replank-agent; or leave this host out"
+                    "allow it in {PATH}, `allow.families`, and reload replank-agent; or leave this host out"
                 ),
             ));
         }
@@ -158,7 +158,7 @@ impl Policy {
                 codes::OBSERVE_ONLY,
                 "the policy of this host allows no action at all, only readings".to_owned(),
                 format!(
-                    "set `observe_only = false` in {PATH} and restart replank-agent; or leave this host out"
+                    "set `observe_only = false` in {PATH} and reload replank-agent; or leave this host out"
                 ),
             ));
         }
@@ -173,7 +173,7 @@ impl Policy {
             codes::FILE_FORBIDDEN,
             format!("the policy of this host does not allow the file {}", path.display()),
             format!(
-                "add the path or a directory above it in {PATH}, `allow.files`, and restart replank-agent"
+                "add the path or a directory above it in {PATH}, `allow.files`, and reload replank-agent"
             ),
         ))
     }
@@ -186,7 +186,7 @@ impl Policy {
             codes::TREE_FORBIDDEN,
             format!("the policy of this host does not allow a tree at {}", path.display()),
             format!(
-                "add the path or a directory above it in {PATH}, `allow.trees`, and restart replank-agent"
+                "add the path or a directory above it in {PATH}, `allow.trees`, and reload replank-agent"
             ),
         ))
     }
@@ -203,7 +203,7 @@ impl Policy {
             codes::REPOSITORY_FORBIDDEN,
             format!("the policy of this host does not allow the repository {uri}"),
             format!(
-                "add the beginning of its address in {PATH}, `allow.repositories`, and restart replank-agent"
+                "add the beginning of its address in {PATH}, `allow.repositories`, and reload replank-agent"
             ),
         ))
     }

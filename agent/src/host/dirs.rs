@@ -18,6 +18,11 @@ impl Directories {
         Self { root: PathBuf::from("/"), state: PathBuf::from(STATE) }
     }
 
+    /// The real host, with the agent's directory at another place.
+    pub fn real_with(state: impl Into<PathBuf>) -> Self {
+        Self { root: PathBuf::from("/"), state: state.into() }
+    }
+
     /// A host below `root`, with its agent's directory at the usual place in it.
     pub fn below(root: impl Into<PathBuf>) -> Self {
         let root = root.into();

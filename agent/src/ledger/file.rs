@@ -126,6 +126,26 @@ impl Ledger {
         Ok(Self { path, connection: Mutex::new(connection) })
     }
 
+    /// Opens the ledger beside an agent that may be at work, to read it. `None`: there is none, and none is made.
+    ///
+    /// # Errors
+    /// It was there and is gone, is damaged, foreign, newer, or cannot be read.
+    pub fn open_to_read(state_dir: &Path) -> Result<Option<Self>, LedgerError> {
+        let path = state_dir.join("ledger.sqlite");
+        let marker = state_dir.join("ledger.made");
+        match (path.exists(), marker.exists()) {
+            (false, true) => return Err(LedgerError::Gone { path, marker }),
+            (false, false) => return Ok(None),
+            (true, _) => {}
+        }
+        let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+        let sqlite = |source| LedgerError::Sqlite { path: path.clone(), source };
+        let connection = Connection::open_with_flags(&path, flags).map_err(sqlite)?;
+        connection.execute_batch("PRAGMA busy_timeout=5000;").map_err(sqlite)?;
+        check(&path, &connection)?;
+        Ok(Some(Self { path, connection: Mutex::new(connection) }))
+    }
+
     fn connection(&self) -> MutexGuard<'_, Connection> {
         // A panic while the lock was held left at most an open transaction, which its drop rolled back.
         self.connection.lock().unwrap_or_else(PoisonError::into_inner)

@@ -12,7 +12,7 @@ use tokio::net::TcpStream;
 use tonic::transport::{Channel, Endpoint};
 
 /// For name, TCP and TLS together.
-const DIAL_TIME_MAX: Duration = Duration::from_secs(10);
+pub(crate) const DIAL_TIME_MAX: Duration = Duration::from_secs(10);
 
 /// Never resolved: the connector below knows the address. `http`, because TLS is done there too.
 const ENDPOINT: &str = "http://coordinator.replank.internal";

@@ -22,16 +22,16 @@ const LOOK_EVERY: Duration = Duration::from_secs(30);
 const RETRY_AFTER: Duration = Duration::from_secs(60);
 const RENEWAL_TIME_MAX: Duration = Duration::from_secs(30);
 
-/// Where the identity is kept: a directory of its own that only root may enter.
+/// Where the identity is kept: beside the configuration, in files that only root may read.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct IdentityFiles {
     directory: PathBuf,
 }
 
 impl IdentityFiles {
-    /// Below the agent's own directory.
-    pub fn below(state_directory: &Path) -> Self {
-        Self { directory: state_directory.join("identity") }
+    /// In the directory of `agent.toml`.
+    pub fn within(directory: &Path) -> Self {
+        Self { directory: directory.to_owned() }
     }
 
     /// The authority's certificate.
@@ -50,10 +50,20 @@ impl IdentityFiles {
     }
 
     pub(crate) fn make_directory(&self) -> Result<(), LinkError> {
-        let made = std::fs::DirBuilder::new().recursive(true).mode(0o700).create(&self.directory);
+        let made = std::fs::DirBuilder::new().recursive(true).mode(0o755).create(&self.directory);
         made.map_err(|source| {
             LinkError::files(&files::FileError::Write { path: self.directory.clone(), source })
         })
+    }
+
+    /// Takes an identity into service that was put in place of the one in use: enrolled again, or brought back.
+    ///
+    /// # Errors
+    /// It cannot be used, or is of another host or fleet; the one in use stays.
+    pub fn reload(&self, store: &Arc<CredentialStore>) -> Result<Arc<Credentials>, LinkError> {
+        let pair = files::read_identity(&self.identity()).map_err(|error| LinkError::files(&error))?;
+        let key = PrivateKey::from_pem(&pair.key).map_err(|error| LinkError::key(&error))?;
+        store.publish(&pair.chain, &key, now()).map_err(|error| LinkError::credentials(&error))
     }
 
     /// Reads and checks the identity.

@@ -19,6 +19,7 @@ mod enrol;
 mod failure;
 mod identity;
 mod ports;
+mod pulse;
 mod session;
 mod task;
 #[cfg(test)]
@@ -29,4 +30,5 @@ pub use enrol::{Enrolled, Enrolment, enrol};
 pub use failure::LinkError;
 pub use identity::{IdentityFiles, keep_renewed, renew};
 pub use ports::{GuestSource, Order, Performer, Ports, ReadingSource, Told, Work};
+pub use pulse::Pulse;
 pub use task::{Link, LinkState, Settings};

@@ -60,6 +60,9 @@ pub trait Performer: Debug + Send + Sync {
     /// epoch itself.
     fn perform(&self, order: &Order, tell: &(dyn Fn(Told) + Sync)) -> Outcome;
 
+    /// Whether the host's policy refuses every action now.
+    fn observes_only(&self) -> bool;
+
     /// How many actions the ledger holds.
     fn ledger_actions(&self) -> u64;
 }

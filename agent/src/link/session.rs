@@ -6,6 +6,7 @@ use super::desk::{Desk, Heard};
 use super::dial::Client;
 use super::failure::LinkError;
 use super::ports::{Order, Ports, Told};
+use super::pulse::Pulse;
 use super::task::Settings;
 use crate::clock::now_ms;
 use crate::codes;
@@ -26,6 +27,10 @@ use tonic::Streaming;
 
 /// For the answer to the hello.
 const WELCOME_TIME_MAX: Duration = Duration::from_secs(10);
+/// For writing down which epoch is obeyed, on a disk that is slow.
+const OBEY_TIME_MAX: Duration = Duration::from_secs(60);
+/// For the last messages when the agent stops.
+pub(crate) const FAREWELL_TIME_MAX: Duration = Duration::from_millis(500);
 /// Bounds on what a coordinator may set.
 const HEARTBEAT_MIN: Duration = Duration::from_millis(50);
 const HEARTBEAT_MAX: Duration = Duration::from_secs(60);
@@ -42,6 +47,7 @@ pub(crate) struct Context {
     pub settings: Settings,
     pub ports: Ports,
     pub desk: Desk,
+    pub pulse: Arc<Pulse>,
 }
 
 /// Where messages to the coordinator go.
@@ -80,6 +86,7 @@ pub(crate) async fn run(
 ) -> Result<(), LinkError> {
     let (sender, receiver) = mpsc::channel(OUTGOING_MAX);
     let mut out = Outgoing { sender, patience: WELCOME_TIME_MAX };
+    context.pulse.within(WELCOME_TIME_MAX * 2);
     // Before the call: the coordinator may answer it only once it has heard who calls.
     out.send(Message::Hello(hello(context))).await.map_err(|Stuck| gone(context, "it takes no messages"))?;
     let opened = tokio::time::timeout(WELCOME_TIME_MAX, async {
@@ -90,12 +97,13 @@ pub(crate) async fn run(
             stream.message().await.map_err(|status| LinkError::status(&context.settings.address, &status))?;
         Ok::<_, LinkError>((stream, first.map(commands::read)))
     });
-    let (stream, first) =
+    let (mut stream, first) =
         opened.await.map_err(|_| gone(context, "it did not welcome the agent in time"))??;
     let Some(Command::Welcome(welcome)) = first else {
         return Err(gone(context, "its first message was no welcome"));
     };
     let epoch = Epoch(welcome.epoch);
+    context.pulse.within(OBEY_TIME_MAX);
     obey(context, epoch).await?;
     on_welcome(epoch);
     let heartbeat = milliseconds(welcome.heartbeat_interval_ms).clamp(HEARTBEAT_MIN, HEARTBEAT_MAX);
@@ -106,8 +114,15 @@ pub(crate) async fn run(
     let mut session =
         Session { context, out, helpers: JoinSet::new(), questions: Arc::new(Semaphore::new(QUESTIONS_MAX)) };
     session.helpers.spawn(census::report(Arc::clone(&context.ports.guests), session.out.clone()));
-    let ended = session.talk(stream, heard, heartbeat, silence, stop).await;
+    let ended = session.talk(&mut stream, heard, heartbeat, silence, stop).await;
     context.desk.forget_waiting();
+    if ended.is_ok() {
+        // What was said goes out with the end of our half; the coordinator then ends its own.
+        drop(session);
+        let farewell = async { while let Ok(Some(_)) = stream.message().await {} };
+        // Who does not answer a farewell is left without one.
+        let _ = tokio::time::timeout(FAREWELL_TIME_MAX, farewell).await;
+    }
     ended
 }
 
@@ -119,7 +134,7 @@ fn hello(context: &Context) -> v1::Hello {
         boot_id: context.settings.boot_id.to_string(),
         epoch_seen: performer.epoch_seen().0,
         unfinished_action_ids: performer.unfinished().iter().map(ToString::to_string).collect(),
-        observe_only: context.settings.observe_only,
+        observe_only: performer.observes_only(),
         agent_start_ms: context.settings.agent_start_ms,
     }
 }
@@ -160,7 +175,7 @@ struct Session<'a> {
 impl Session<'_> {
     async fn talk(
         &mut self,
-        mut stream: Streaming<v1::LinkResponse>,
+        stream: &mut Streaming<v1::LinkResponse>,
         mut heard: UnboundedReceiver<Heard>,
         heartbeat: Duration,
         silence: Duration,
@@ -172,9 +187,16 @@ impl Session<'_> {
         let mut sequence = 0;
         let mut last_heard = Instant::now();
         loop {
+            // A beat wakes this loop, and each message that goes out then may wait for the network.
+            self.context.pulse.within(heartbeat + silence);
             let quiet_until = tokio::time::Instant::from_std(last_heard + silence);
             tokio::select! {
-                () = stop.cancelled() => return Ok(()),
+                () = stop.cancelled() => {
+                    while let Ok(heard) = heard.try_recv() {
+                        self.pass_on(heard).await.map_err(stuck)?;
+                    }
+                    return Ok(());
+                }
                 message = stream.message() => {
                     last_heard = Instant::now();
                     match message {

@@ -5,6 +5,7 @@ use super::dial;
 use super::failure::LinkError;
 use super::identity::tls_config;
 use super::ports::Ports;
+use super::pulse::Pulse;
 use super::session::{self, Context};
 use crate::clock::now_ms;
 use crate::config::Address;
@@ -13,7 +14,7 @@ use replank_common::ids::{BootId, Epoch, HostName};
 use replank_identity::CredentialStore;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
-use tokio::sync::watch;
+use tokio::sync::{Notify, watch};
 use tokio_util::sync::CancellationToken;
 
 /// The wait after the first failure; doubled with each, up to the next.
@@ -38,7 +39,6 @@ pub struct Settings {
     pub host: HostName,
     pub boot_id: BootId,
     pub agent_start_ms: UnixMs,
-    pub observe_only: bool,
 }
 
 /// The link of this agent, to be run.
@@ -47,13 +47,24 @@ pub struct Link {
     context: Context,
     credentials: Arc<CredentialStore>,
     state: watch::Sender<LinkState>,
+    redial: Arc<Notify>,
 }
 
 impl Link {
     pub fn new(settings: Settings, credentials: Arc<CredentialStore>, ports: Ports, desk: Desk) -> Self {
-        let context = Context { settings, ports, desk };
+        let context = Context { settings, ports, desk, pulse: Arc::new(Pulse::default()) };
         let state = watch::Sender::new(LinkState::Down { since_ms: now_ms(), why: None });
-        Self { context, credentials, state }
+        Self { context, credentials, state, redial: Arc::new(Notify::new()) }
+    }
+
+    /// Its sign of life.
+    pub fn pulse(&self) -> Arc<Pulse> {
+        Arc::clone(&self.context.pulse)
+    }
+
+    /// Notified, the link is given up and dialled again at once: what the agent says of itself, or its certificate, has changed.
+    pub fn redial(&self) -> Arc<Notify> {
+        Arc::clone(&self.redial)
     }
 
     /// How the link stands, now and from now on.
@@ -63,11 +74,21 @@ impl Link {
 
     /// Keeps the link up until `stop`.
     pub async fn run(self, stop: CancellationToken) {
+        self.keep_up(stop).await;
+        self.context.pulse.rest();
+    }
+
+    async fn keep_up(&self, stop: CancellationToken) {
         let mut wait = WAIT_MIN;
         while !stop.is_cancelled() {
             let begun = Instant::now();
             let error = tokio::select! {
-                () = stop.cancelled() => return,
+                () = farewell(&stop) => return,
+                () = self.redial.notified() => {
+                    self.context.desk.forget_waiting();
+                    self.state.send_replace(LinkState::Down { since_ms: now_ms(), why: None });
+                    continue;
+                }
                 ended = self.once(&stop) => match ended {
                     Ok(()) => return,
                     Err(error) => error,
@@ -81,14 +102,17 @@ impl Link {
             tracing::warn!(code = error.code, again_in_ms = pause.as_millis(), "{}", error.text);
             self.state.send_replace(LinkState::Down { since_ms: now_ms(), why: Some(error) });
             wait = (wait * 2).min(WAIT_MAX);
+            self.context.pulse.within(pause);
             tokio::select! {
                 () = tokio::time::sleep(pause) => {}
+                () = self.redial.notified() => {}
                 () = stop.cancelled() => return,
             }
         }
     }
 
     async fn once(&self, stop: &CancellationToken) -> Result<(), LinkError> {
+        self.context.pulse.within(dial::DIAL_TIME_MAX);
         let config = tls_config(&self.credentials)?;
         let client = dial::dial(&self.context.settings.address, config).await?;
         let on_welcome = |epoch| {
@@ -97,6 +121,12 @@ impl Link {
         };
         session::run(client, &self.context, on_welcome, stop).await
     }
+}
+
+/// A link that stands gets a moment to end in good order.
+async fn farewell(stop: &CancellationToken) {
+    stop.cancelled().await;
+    tokio::time::sleep(session::FAREWELL_TIME_MAX * 2).await;
 }
 
 /// Between half of `wait` and all of it, so that a fleet does not return in one instant.

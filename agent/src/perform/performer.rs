@@ -13,7 +13,7 @@ use replank_common::ids::{ActionId, Epoch, PlanId};
 use replank_common::outcome::{How, Outcome, Refusal};
 use replank_common::undo::UndoRecord;
 use std::collections::BTreeSet;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 use std::time::Instant;
 
 /// One command as it came over the link.
@@ -49,7 +49,7 @@ pub struct PerformerSettings {
 pub struct Performer {
     host: Host,
     ledger: Arc<Ledger>,
-    policy: Policy,
+    policy: RwLock<Arc<Policy>>,
     /// Held while an action works: a host changes one thing at a time.
     lane: Mutex<()>,
     cancelled: Mutex<BTreeSet<ActionId>>,
@@ -60,7 +60,7 @@ impl Performer {
         Self {
             host: settings.host,
             ledger: settings.ledger,
-            policy: settings.policy,
+            policy: RwLock::new(Arc::new(settings.policy)),
             lane: Mutex::new(()),
             cancelled: Mutex::new(BTreeSet::new()),
         }
@@ -68,6 +68,16 @@ impl Performer {
 
     pub fn ledger(&self) -> &Arc<Ledger> {
         &self.ledger
+    }
+
+    /// The policy that the next command is judged by.
+    pub fn policy(&self) -> Arc<Policy> {
+        Arc::clone(&self.policy.read().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// Replaces the policy. A command that is at work goes on under the one that it began under.
+    pub fn set_policy(&self, policy: Policy) {
+        *self.policy.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(policy);
     }
 
     pub fn host(&self) -> &Host {
@@ -132,7 +142,7 @@ impl Performer {
         known: Option<Entry>,
         tell: &(dyn Fn(Event) + Sync),
     ) -> Result<Outcome, LedgerError> {
-        if let Err(refusal) = self.policy.permits(action) {
+        if let Err(refusal) = self.policy().permits(action) {
             return match known {
                 // Begun under an earlier policy: the host is left as it is, and the operator told.
                 Some(_) => self.end(command, refused_half_way(refusal)),
@@ -270,7 +280,7 @@ impl Performer {
         let (Some(action), Some(record)) = (action, record) else {
             return self.end_unbegun(command, None, done(How::NothingToUndo, began, Report::default()));
         };
-        if let Err(refusal) = self.policy.permits(action) {
+        if let Err(refusal) = self.policy().permits(action) {
             return match known {
                 Some(_) => self.end(command, refused_half_way(refusal)),
                 None => self.refuse(command, refusal),

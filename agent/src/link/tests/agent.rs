@@ -89,6 +89,10 @@ impl Performer for Actor {
         outcome
     }
 
+    fn observes_only(&self) -> bool {
+        true
+    }
+
     fn ledger_actions(&self) -> u64 {
         self.state.lock().unwrap().known.len() as u64
     }
@@ -152,7 +156,6 @@ impl Agent {
             host: HostName::new("compute1").unwrap(),
             boot_id: BootId(Uuid::nil()),
             agent_start_ms: 12,
-            observe_only: true,
         };
         let link = Link::new(settings, coordinator.credentials("compute1"), ports, desk.clone());
         let stop = CancellationToken::new();
