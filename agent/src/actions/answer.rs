@@ -103,7 +103,6 @@ pub(super) fn systemd_failure(error: &SystemdError) -> Failure {
     failure(systemd_code(error), error.to_string(), LOOK_AT_SYSTEMD)
 }
 
-
 /// An undo record of another kind of action: the ledger and the command do not belong together.
 pub(super) fn foreign_record(kind: &str) -> ActError {
     ActError::Refused(refusal(

@@ -40,7 +40,9 @@ fn pin_files(action: &RepositoryPin) -> Result<Vec<PinFile>, Refusal> {
     match (&action.repository, action.manager) {
         (Repository::Apt { uri, suite, components, options }, PackageManager::Apt) => {
             let words = [uri, suite].into_iter().chain(components).chain(options);
-            words.chain(action.pins.iter().flat_map(|p| [&p.name, &p.version])).try_for_each(|word| one_word(word))?;
+            words
+                .chain(action.pins.iter().flat_map(|p| [&p.name, &p.version]))
+                .try_for_each(|word| one_word(word))?;
             let options =
                 if options.is_empty() { String::new() } else { format!("[{}] ", options.join(" ")) };
             let components = components.iter().map(|c| format!(" {c}")).collect::<String>();
@@ -57,7 +59,9 @@ fn pin_files(action: &RepositoryPin) -> Result<Vec<PinFile>, Refusal> {
         }
         (Repository::Rpm { base_url, gpg_check, gpg_key }, PackageManager::Dnf | PackageManager::Yum) => {
             let words = std::iter::once(base_url).chain(gpg_key);
-            words.chain(action.pins.iter().flat_map(|p| [&p.name, &p.version])).try_for_each(|word| one_word(word))?;
+            words
+                .chain(action.pins.iter().flat_map(|p| [&p.name, &p.version]))
+                .try_for_each(|word| one_word(word))?;
             Ok(vec![PinFile {
                 path: format!("/etc/yum.repos.d/replank-{name}.repo").into(),
                 text: repo(action, base_url, *gpg_check, gpg_key.as_deref()),

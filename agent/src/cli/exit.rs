@@ -53,6 +53,7 @@ impl From<&Failure> for Exit {
             Failure::File(_) | Failure::NoCoordinator { .. } => Self::BadFile,
             Failure::Link(error) => match error.code {
                 codes::UNREACHABLE => Self::Unreachable,
+                codes::TOKEN_MALFORMED => Self::Usage,
                 codes::NOT_ENROLLED | codes::ALREADY_ENROLLED | codes::IDENTITY_FILES => Self::Identity,
                 codes::LEDGER => Self::Ledger,
                 _ => Self::Refused,

@@ -144,11 +144,8 @@ impl Daemon {
 pub async fn run(assembly: Assembly) -> Result<(), Failure> {
     let mut signals = service::Signals::listen().map_err(Failure::system("signals"))?;
     let daemon = Daemon::start(assembly).await?;
-    loop {
-        match signals.next().await {
-            Request::Reload => daemon.reload(),
-            Request::Stop => break,
-        }
+    while signals.next().await == Request::Reload {
+        daemon.reload();
     }
     tokio::select! {
         _ = daemon.stop() => {}

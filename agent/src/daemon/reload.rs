@@ -40,7 +40,7 @@ fn policy(assembly: &Assembly, performer: &Performer) -> bool {
 }
 
 fn identity(assembly: &Assembly) -> bool {
-    let before = assembly.credentials.current().identity().serial.clone();
+    let before = assembly.credentials.current().identity().serial;
     match assembly.identity.reload(&assembly.credentials) {
         Ok(new) if new.identity().serial == before => false,
         Ok(new) => {

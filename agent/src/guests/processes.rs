@@ -222,14 +222,14 @@ fn leave_out_children(qemus: &mut Vec<QemuProcess>) {
 }
 
 #[cfg(test)]
-pub(in crate::guests) mod tests {
+pub(crate) mod tests {
     use super::*;
     use std::fs;
 
     pub(in crate::guests) const UUID: &str = "6f1e2a0c-9a0f-4a53-8a3c-0d6c33bb5f01";
 
     /// A process of a made-up procfs.
-    pub(in crate::guests) fn fake_process(
+    pub(crate) fn fake_process(
         proc: &Path,
         pid: u32,
         parent: u32,

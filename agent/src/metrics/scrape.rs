@@ -147,10 +147,7 @@ fn seconds(ms: UnixMs) -> f64 {
     float(ms) / 1000.0
 }
 
-#[expect(
-    clippy::cast_precision_loss,
-    reason = "Prometheus has no other numbers, and 2^53 is beyond any of these"
-)]
+/// Prometheus has no other numbers, and 2^53 is beyond any of these.
 fn float(number: u64) -> f64 {
     number as f64
 }

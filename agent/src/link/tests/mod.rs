@@ -1,6 +1,7 @@
 //! The link against a coordinator in this process, over real TLS and HTTP/2.
 
 mod agent;
+mod assembled;
 mod coordinator;
 
 use super::*;
