@@ -13,6 +13,7 @@ use replank_identity::{
     Role, UnixSeconds,
 };
 use std::net::SocketAddr;
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
 /// What an operator may choose.
@@ -111,8 +112,12 @@ pub fn run(dir: &Path, options: &Options, now_ms: UnixMs) -> Result<Made, InitEr
         Some(_) | None => Path::new("."),
     };
     std::fs::create_dir_all(parent).map_err(failed)?;
-    // Of mode 0700; removed again when anything below fails.
-    let making = tempfile::Builder::new().prefix(".replank-init-").tempdir_in(parent).map_err(failed)?;
+    // For the owner alone whatever the umask says: it holds keys. Removed again when anything below fails.
+    let making = tempfile::Builder::new()
+        .prefix(".replank-init-")
+        .permissions(PermissionsExt::from_mode(0o700))
+        .tempdir_in(parent)
+        .map_err(failed)?;
     let made = fill(&Folder::new(making.path()), dir, options, now_ms)?;
     let finished = making.keep();
     // Refused by the system when somebody put something there meanwhile.
