@@ -247,7 +247,7 @@ fn machine_name() -> Result<HostName, String> {
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use super::*;
 
     #[test]
@@ -298,5 +298,33 @@ mod tests {
         drop_in("40-bad.toml", "coordnator = \"x\"\n");
         let text = Config::load(&path).unwrap_err().to_string();
         assert!(text.contains("40-bad.toml:1:1: RP4001 unknown field"), "{text}");
+    }
+
+    /// The packaged file as it is, and with every default uncommented.
+    #[test]
+    fn the_packaged_file_means_the_defaults() {
+        let packaged = include_str!("../../packaging/agent.toml");
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join(FILE);
+        let load = |text: &str| {
+            std::fs::write(&path, text).unwrap();
+            Config::load(&path).unwrap()
+        };
+        let default = load("");
+        assert_eq!(load(packaged), default);
+        let said = load(&uncommented(packaged));
+        let address = format!("coordinator.example:{COORDINATOR_PORT}");
+        assert_eq!(said.coordinator.as_ref().map(ToString::to_string), Some(address));
+        assert_eq!(said.host.as_str(), "compute1");
+        assert_eq!(Config { coordinator: None, host: default.host.clone(), ..said }, default);
+    }
+
+    /// With the settings that are commented out, told from prose by having no blank after the `#`.
+    pub(crate) fn uncommented(text: &str) -> String {
+        let lines = text.lines().map(|line| match line.strip_prefix('#') {
+            Some(setting) if setting.starts_with(|c: char| c.is_ascii_lowercase()) => setting,
+            Some(_) | None => line,
+        });
+        lines.map(|line| format!("{line}\n")).collect()
     }
 }

@@ -378,4 +378,16 @@ mod tests {
         std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o644)).unwrap();
         assert!(Policy::load(&path).unwrap().observe_only);
     }
+
+    #[test]
+    fn the_packaged_file_means_the_default() {
+        let packaged = include_str!("../../packaging/policy.toml");
+        assert_eq!(policy(packaged), Policy::default());
+        let said = crate::config::tests::uncommented(packaged);
+        assert_ne!(said, packaged);
+        for key in ["\nobserve_only =", "\nfamilies =", "\nfiles =", "\ntrees =", "\nrepositories ="] {
+            assert!(said.contains(key), "{key}");
+        }
+        assert_eq!(policy(&said), Policy::default());
+    }
 }

@@ -1,6 +1,7 @@
 //! Short ways to say no, to say what failed, and to say what changed.
 
 use super::{ActError, Failure};
+use crate::codes;
 use crate::host::Host;
 use crate::host::files::FileError;
 use crate::host::systemd::SystemdError;
@@ -81,17 +82,19 @@ const LOOK_AT_THE_DISK: &str = "look at the file system and its permissions, the
 const LOOK_AT_SYSTEMD: &str = "see `journalctl -b -p warning` and `systemctl status` on the host, then retry";
 
 pub(super) fn file_refusal(error: &FileError) -> Refusal {
-    refusal("RP5301", error.full(), LOOK_AT_THE_DISK)
+    refusal(codes::FILE_IO, error.full(), LOOK_AT_THE_DISK)
 }
 
 pub(super) fn file_failure(error: &FileError) -> Failure {
-    failure("RP5301", error.full(), LOOK_AT_THE_DISK)
+    failure(codes::FILE_IO, error.full(), LOOK_AT_THE_DISK)
 }
 
 fn systemd_code(error: &SystemdError) -> &'static str {
     match error {
-        SystemdError::Unreachable { .. } | SystemdError::TimedOut { .. } => "RP5401",
-        SystemdError::Refused { .. } | SystemdError::Job { .. } | SystemdError::Forbidden { .. } => "RP5402",
+        SystemdError::Unreachable { .. } | SystemdError::TimedOut { .. } => codes::SYSTEMD_SILENT,
+        SystemdError::Refused { .. } | SystemdError::Job { .. } | SystemdError::Forbidden { .. } => {
+            codes::SYSTEMD_REFUSED
+        }
     }
 }
 
@@ -106,7 +109,7 @@ pub(super) fn systemd_failure(error: &SystemdError) -> Failure {
 /// An undo record of another kind of action: the ledger and the command do not belong together.
 pub(super) fn foreign_record(kind: &str) -> ActError {
     ActError::Refused(refusal(
-        "RP5306",
+        codes::UNDO_RECORD,
         format!("the undo record is not one of `{kind}`"),
         "this is a fault of replank: report it with the agent's ledger",
     ))

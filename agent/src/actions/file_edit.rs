@@ -10,6 +10,7 @@
 
 use super::answer::{change, file_failure, file_refusal, foreign_record, refusal};
 use super::{ActError, Failure, Host, Perform, Progress, Report, Standing, given_back};
+use crate::codes;
 use crate::host::files::{self, Attributes, FileError};
 use replank_common::action::{Dialect, FileEdit, Setting, SettingValue};
 use replank_common::outcome::Refusal;
@@ -60,7 +61,7 @@ fn edited(action: &FileEdit, host: &Host) -> Result<Edited, Refusal> {
         Err(e) if e.kind() == std::io::ErrorKind::NotFound && action.create => Vec::new(),
         Err(e) if e.kind() == std::io::ErrorKind::NotFound => {
             return Err(refusal(
-                "RP5302",
+                codes::FILE_ABSENT,
                 format!("there is no {}", action.path.display()),
                 "install what brings the file, or let the plan create it",
             ));
@@ -70,7 +71,7 @@ fn edited(action: &FileEdit, host: &Host) -> Result<Edited, Refusal> {
     let edits: Vec<Edit> = action.settings.iter().map(|setting| edit(action.dialect, setting)).collect();
     replank_conf::apply(dialect(action.dialect), &before, &edits).map_err(|e| {
         refusal(
-            "RP5303",
+            codes::FILE_SYNTAX,
             format!("{} cannot be edited: {e}", action.path.display()),
             "correct the file by hand, then retry",
         )
@@ -82,7 +83,7 @@ fn refuse_link(action: &FileEdit, host: &Host) -> Result<(), Refusal> {
     let here = host.at(&action.path);
     if here.is_symlink() {
         return Err(refusal(
-            "RP5304",
+            codes::FILE_FOREIGN,
             format!("{} is a symbolic link", action.path.display()),
             "name the file that it points to in the fleet file",
         ));
@@ -105,8 +106,11 @@ impl Perform for FileEdit {
     }
 
     fn apply(&self, host: &Host, _record: &UndoRecord, _progress: Progress<'_>) -> Result<Report, ActError> {
-        let after =
-            edited(self, host).map_err(|r| Failure { code: "RP5303", error: r.reason, remedy: r.remedy })?;
+        let after = edited(self, host).map_err(|r| Failure {
+            code: codes::FILE_SYNTAX,
+            error: r.reason,
+            remedy: r.remedy,
+        })?;
         let here = host.at(&self.path);
         let written = || -> Result<(), FileError> {
             let attributes = if here.exists() {
@@ -131,12 +135,15 @@ impl Perform for FileEdit {
     }
 
     fn verify(&self, host: &Host, _record: &UndoRecord) -> Result<(), Failure> {
-        let after =
-            edited(self, host).map_err(|r| Failure { code: "RP5303", error: r.reason, remedy: r.remedy })?;
+        let after = edited(self, host).map_err(|r| Failure {
+            code: codes::FILE_SYNTAX,
+            error: r.reason,
+            remedy: r.remedy,
+        })?;
         if after.is_changed() {
             let diff = after.render_diff(&self.path.display().to_string());
             return Err(Failure {
-                code: "RP5307",
+                code: codes::FILE_DIFFERS,
                 error: format!("{} does not say what was written:\n{diff}", self.path.display()),
                 remedy: "find out who else writes this file, then retry".to_owned(),
             });

@@ -10,6 +10,7 @@
 
 use super::answer::{change, failure, file_failure, file_refusal, foreign_record, refusal};
 use super::{ActError, Failure, Host, Perform, Progress, Report, Standing, given_back};
+use crate::codes;
 use crate::host::files::{self, Attributes, FileError};
 use replank_common::action::FileWrite;
 use replank_common::outcome::Refusal;
@@ -35,7 +36,7 @@ impl Perform for FileWrite {
             return Ok(Standing::Ready);
         }
         Err(refusal(
-            "RP5304",
+            codes::FILE_FOREIGN,
             format!("{} is there already and is not replank's", self.path.display()),
             "move the file away, or let the fleet file say that it may be set aside for the while of the run",
         ))
@@ -74,7 +75,7 @@ impl Perform for FileWrite {
         match is_there(host, self) {
             Ok(true) => Ok(()),
             Ok(false) => Err(failure(
-                "RP5307",
+                codes::FILE_DIFFERS,
                 format!("{} is not what was written", self.path.display()),
                 "find out who else writes this file, then retry",
             )),

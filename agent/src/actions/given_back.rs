@@ -2,6 +2,7 @@
 
 use super::answer::{change, file_failure, refusal};
 use super::{ActError, Report};
+use crate::codes;
 use crate::host::Host;
 use crate::host::files;
 use replank_common::undo::FileChange;
@@ -15,7 +16,7 @@ pub(super) fn paths(host: &Host, changes: &[FileChange]) -> Result<Report, ActEr
             count => format!(" (and {} more paths)", count - 1),
         };
         return Err(ActError::Refused(refusal(
-            "RP5305",
+            codes::FILE_CHANGED,
             format!("{} was changed by somebody else since replank wrote it: {found}{more}", path.display()),
             "put the file back as replank left it, or as it was before the run, then retry",
         )));

@@ -19,6 +19,7 @@
 
 use super::answer::{change, failure, refusal, systemd_failure};
 use super::{ActError, Failure, Host, Progress, Report};
+use crate::codes;
 use crate::host::files::FileError;
 use crate::host::libvirt::{Libvirt, sockets_of};
 use crate::host::proc::{self, ProcessId};
@@ -111,7 +112,7 @@ fn allowance(host: &Host) -> Duration {
 
 fn not_written(error: &FileError) -> Failure {
     failure(
-        "RP5301",
+        codes::FILE_IO,
         error.full(),
         "look at the file system of the agent's directory, then retry; libvirtd was not touched",
     )

@@ -9,6 +9,7 @@
 
 use super::answer::{failure, file_refusal, refusal, systemd_failure, systemd_refusal};
 use super::{ActError, Failure, Host, Perform, Progress, Report, Standing, file_write, unit_links};
+use crate::codes;
 use replank_common::action::{FileWrite, UnitDropIn};
 use replank_common::outcome::Refusal;
 use replank_common::undo::UndoRecord;
@@ -42,7 +43,7 @@ impl Perform for UnitDropIn {
         let status = host.systemd.status(&self.unit).map_err(|e| systemd_refusal(&e))?;
         if !status.exists() {
             return Err(refusal(
-                "RP5403",
+                codes::UNIT_UNFIT,
                 format!("there is no unit `{}`", self.unit),
                 "correct the unit's name in the plan's catalog, or install what brings it",
             ));
@@ -65,7 +66,7 @@ impl Perform for UnitDropIn {
             return Ok(());
         }
         Err(failure(
-            "RP5405",
+            codes::UNIT_DIFFERS,
             format!("systemd does not read {} for `{}`", path(self).display(), self.unit),
             "see `systemctl cat` of the unit on the host",
         ))

@@ -9,6 +9,7 @@
 
 use super::answer::{change, failure, file_refusal, refusal, systemd_failure, systemd_refusal};
 use super::{ActError, Failure, Host, Perform, Progress, Report, Standing, unit_links};
+use crate::codes;
 use crate::host::systemd::LinkChange;
 use replank_common::action::UnitEnable;
 use replank_common::outcome::Refusal;
@@ -38,12 +39,12 @@ impl Perform for UnitEnable {
                 Ok(Standing::Ready)
             }
             _ if !status.exists() || status.file_state.is_empty() => Err(refusal(
-                "RP5403",
+                codes::UNIT_UNFIT,
                 format!("there is no unit file for `{}`", self.unit),
                 "install the package that brings the unit, or correct its name in the plan's catalog",
             )),
             other => Err(refusal(
-                "RP5403",
+                codes::UNIT_UNFIT,
                 format!("`{}` is {other}: it cannot be {}", self.unit, word(self.enable)),
                 "unmask the unit, or leave it out",
             )),
@@ -78,7 +79,7 @@ impl Perform for UnitEnable {
         };
         if let Some(link) = unforeseen(&changed, before) {
             return Err(failure(
-                "RP5404",
+                codes::UNIT_LINK,
                 format!("systemd changed {}, which the undo record does not know", link.path.display()),
                 format!(
                     "note the link, roll the step back, and put the link back with systemctl on `{}`",
@@ -106,7 +107,7 @@ impl Perform for UnitEnable {
             return Ok(());
         }
         Err(failure(
-            "RP5405",
+            codes::UNIT_DIFFERS,
             format!("`{}` is {} and not {}", self.unit, status.file_state, word(self.enable)),
             "see `systemctl is-enabled` of the unit on the host",
         ))

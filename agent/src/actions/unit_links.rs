@@ -5,6 +5,7 @@
 
 use super::answer::{change, file_failure, foreign_record, refusal, systemd_failure};
 use super::{ActError, Report};
+use crate::codes;
 use crate::host::Host;
 use crate::host::files::{self, FileError, Side};
 use crate::host::systemd::{SystemdError, UnitStatus};
@@ -128,7 +129,7 @@ pub(super) fn give_back(host: &Host, kind: &str, record: &UndoRecord) -> Result<
     let restored = files::give_back(host, &links).map_err(failed)?;
     if let Some((path, found)) = restored.foreign.first() {
         return Err(ActError::Refused(refusal(
-            "RP5404",
+            codes::UNIT_LINK,
             format!(
                 "the link {} of `{}` was changed by somebody else since: {found}",
                 path.display(),

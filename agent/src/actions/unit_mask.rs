@@ -9,6 +9,7 @@
 
 use super::answer::{change, failure, file_refusal, refusal, systemd_failure, systemd_refusal};
 use super::{ActError, Failure, Host, Perform, Progress, Report, Standing, unit_links};
+use crate::codes;
 use crate::host::files;
 use replank_common::action::UnitMask;
 use replank_common::outcome::Refusal;
@@ -30,7 +31,7 @@ impl Perform for UnitMask {
             }
             FileBefore::Absent => Ok(Standing::Ready),
             FileBefore::File { .. } | FileBefore::Symlink { .. } => Err(refusal(
-                "RP5404",
+                codes::UNIT_LINK,
                 format!(
                     "{} is there already: `{}` cannot be masked over it",
                     link(self).display(),
@@ -68,7 +69,7 @@ impl Perform for UnitMask {
             return Ok(());
         }
         Err(failure(
-            "RP5405",
+            codes::UNIT_DIFFERS,
             format!("`{}` is {} and not masked", self.unit, status.load_state),
             "see `systemctl status` of the unit on the host",
         ))
