@@ -6,9 +6,11 @@ use crate::links::{self, LinkNumber};
 use crate::store::{Append, Standing};
 use replank_common::UnixMs;
 use replank_common::ids::{ActionId, Epoch, HostName, PlanId, RunId};
+use replank_common::reading::{Reading, ReadingRequest, ReadingValue};
 use replank_core::run::{
     Decided, Hello, IllegalEvent, Index, Input, Machine, Operate, Record, RunView, Wants,
 };
+use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
@@ -64,7 +66,8 @@ struct Linked {
     number: LinkNumber,
     hello: Hello,
     command: Option<(ActionId, u64)>,
-    asked: BTreeSet<u64>,
+    /// The questions that are open there.
+    asked: BTreeMap<u64, ReadingRequest>,
 }
 
 /// All of them.
@@ -212,7 +215,7 @@ impl Runs {
         if self.links.get(&host).is_some_and(|known| known.number > number) {
             return;
         }
-        let linked = Linked { number, hello: hello.clone(), command: None, asked: BTreeSet::new() };
+        let linked = Linked { number, hello: hello.clone(), command: None, asked: BTreeMap::new() };
         self.links.insert(host.clone(), linked);
         self.feed(&host.clone(), now_ms, || Input::LinkUp { host, hello });
     }
@@ -228,6 +231,16 @@ impl Runs {
     /// Whether a host still speaks over this link. What came over another is past.
     pub(super) fn is_present(&self, host: &HostName, number: LinkNumber) -> bool {
         self.links.get(host).is_some_and(|linked| linked.number == number)
+    }
+
+    /// The answer as it was asked for; `None`: nobody asks that there. An agent that does not understand a question cannot repeat it, and
+    /// says only that it cannot tell.
+    pub(super) fn answered(&self, host: &HostName, ask: u64, mut reading: Reading) -> Option<Reading> {
+        let request = self.links.get(host)?.asked.get(&ask)?;
+        if let ReadingValue::CannotTell { .. } = reading.value {
+            reading.request = request.clone();
+        }
+        Some(reading)
     }
 
     /// Gives an input to the run that is on a host, if one is. The run.
@@ -332,7 +345,7 @@ fn send<'a>(
         wants.readings.iter().map(|want| (&want.host, want.ask)).collect();
     for host in hosts {
         if let Some(linked) = linked.get_mut(host) {
-            linked.asked.retain(|ask| wanted.contains(&(host, *ask)));
+            linked.asked.retain(|ask, _| wanted.contains(&(host, *ask)));
         }
     }
     for command in &wants.commands {
@@ -345,7 +358,8 @@ fn send<'a>(
     }
     for want in &wants.readings {
         let Some(linked) = linked.get_mut(&want.host) else { continue };
-        if linked.asked.insert(want.ask) {
+        if let Entry::Vacant(asked) = linked.asked.entry(want.ask) {
+            asked.insert(want.request.clone());
             links.question(linked.number, want);
         }
     }

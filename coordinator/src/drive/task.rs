@@ -166,7 +166,9 @@ impl Task {
                 self.runs.feed(&host.clone(), now_ms, || Input::Outcome { host, action, outcome });
             }
             What::Reading { ask, reading } => {
-                self.runs.feed(&host.clone(), now_ms, || Input::Reading { host, ask, reading: *reading });
+                if let Some(reading) = self.runs.answered(&host, ask, *reading) {
+                    self.runs.feed(&host.clone(), now_ms, || Input::Reading { host, ask, reading });
+                }
             }
         }
         Ok(())

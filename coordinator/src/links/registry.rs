@@ -125,6 +125,8 @@ pub(super) struct Registry {
     pub(super) authority: Fingerprint,
     pub(super) events: mpsc::Sender<Event>,
     hosts: Mutex<Hosts>,
+    /// Held while the revocations are written and then put in force, so that they are in force in the order in which they were written.
+    revoking: tokio::sync::Mutex<()>,
 }
 
 /// What a new link is given.
@@ -145,8 +147,11 @@ impl Registry {
         authority: Fingerprint,
     ) -> (Self, Events) {
         let (events, receiver) = mpsc::channel(EVENTS_MAX);
-        let hosts = Mutex::default();
-        (Self { store, clock, epoch, heartbeat, revocations, authority, events, hosts }, Events(receiver))
+        let (hosts, revoking) = Default::default();
+        (
+            Self { store, clock, epoch, heartbeat, revocations, authority, events, hosts, revoking },
+            Events(receiver),
+        )
     }
 
     fn lock(&self) -> MutexGuard<'_, Hosts> {
@@ -295,6 +300,7 @@ impl Registry {
 
     pub(super) async fn revoke(&self, host: &HostName, by: &OperatorName) -> Result<(), LinksError> {
         let (name, by, now_ms) = (host.clone(), by.as_str().to_owned(), self.clock.now_ms());
+        let _order = self.revoking.lock().await;
         let revoked = self
             .store
             .write(move |database| Ok((database.revoke_host(&name, &by, now_ms)?, database.revoked()?)))
@@ -322,6 +328,7 @@ impl Registry {
         let token = JoinToken::generate(self.authority).map_err(|_| LinksError::NoRandomness)?;
         let record = token.record(host.clone(), now(), lifetime);
         let (expires_at_ms, now_ms) = (record.expires_at.0.saturating_mul(1_000), self.clock.now_ms());
+        let _order = self.revoking.lock().await;
         let set = self
             .store
             .write(move |database| {

@@ -33,10 +33,10 @@ pub fn now() -> UnixSeconds {
     UnixSeconds::from_ms(Clock::start().now_ms())
 }
 
-async fn dial(
+pub async fn channel(
     address: SocketAddr,
     config: Arc<rustls::ClientConfig>,
-) -> Result<Client, tonic::transport::Error> {
+) -> Result<Channel, tonic::transport::Error> {
     let endpoint = Endpoint::from_shared(format!("http://{address}")).unwrap().connect_timeout(PATIENCE);
     let connector = tower::service_fn(move |_| {
         let config = Arc::clone(&config);
@@ -45,7 +45,14 @@ async fn dial(
             tls::connect(config, socket).await.map(TokioIo::new)
         }
     });
-    Ok(AgentServiceClient::new(endpoint.connect_with_connector(connector).await?))
+    endpoint.connect_with_connector(connector).await
+}
+
+async fn dial(
+    address: SocketAddr,
+    config: Arc<rustls::ClientConfig>,
+) -> Result<Client, tonic::transport::Error> {
+    Ok(AgentServiceClient::new(channel(address, config).await?))
 }
 
 /// A client as a host that has these credentials.
@@ -166,6 +173,10 @@ impl Host {
         let key = PrivateKey::generate().unwrap();
         let credentials =
             enrol(coordinator.address, &coordinator.authority, &token, name, &key).await.unwrap();
+        Self::with(name, credentials)
+    }
+
+    pub fn with(name: &str, credentials: Arc<CredentialStore>) -> Self {
         let this = Self { name: host(name), credentials, machine: Arc::default() };
         this.start_guest();
         this
@@ -244,7 +255,12 @@ impl Host {
 
     /// Dials, says the hello and waits for the welcome.
     pub async fn link_saying(&self, coordinator: &Coordinator, hello: v1::Hello) -> Result<Link, Status> {
-        let (welcome, out, stream) = self.open(coordinator, hello).await?;
+        self.link_to(coordinator.address, hello).await
+    }
+
+    /// As [`Self::link_saying`], to wherever a coordinator may be.
+    pub async fn link_to(&self, address: SocketAddr, hello: v1::Hello) -> Result<Link, Status> {
+        let (welcome, out, stream) = self.open(address, hello).await?;
         let (say, said) = mpsc::channel(1024);
         let interval = Duration::from_millis(u64::from(welcome.heartbeat_interval_ms));
         let task = tokio::spawn(self.clone().talk(stream, out, said, interval));
@@ -253,16 +269,18 @@ impl Host {
 
     /// A link over which nothing is said but the hello, and whose messages nobody takes.
     pub async fn link_silent(&self, coordinator: &Coordinator) -> Silent {
-        let (_, out, stream) = self.open(coordinator, self.hello()).await.unwrap();
+        let (_, out, stream) = self.open(coordinator.address, self.hello()).await.unwrap();
         Silent { out, stream }
     }
 
-    async fn open(&self, coordinator: &Coordinator, hello: v1::Hello) -> Result<Opened, Status> {
-        let mut client = dial_as(coordinator.address, &self.credentials).await.unwrap();
+    async fn open(&self, address: SocketAddr, hello: v1::Hello) -> Result<Opened, Status> {
+        let dialled = dial_as(address, &self.credentials).await;
+        let mut client = dialled.map_err(|error| Status::unavailable(error.to_string()))?;
         let (out, receiver) = mpsc::channel(1024);
         out.send(LinkRequest { message: Some(Say::Hello(hello)) }).await.unwrap();
         let mut stream = client.link(ReceiverStream::new(receiver)).await?.into_inner();
-        let first = tokio::time::timeout(PATIENCE, stream.message()).await.unwrap()?.unwrap();
+        let first = tokio::time::timeout(PATIENCE, stream.message()).await.unwrap()?;
+        let first = first.ok_or_else(|| Status::unavailable("the stream ended"))?;
         let Some(Heard::Welcome(welcome)) = first.message else { panic!("no welcome: {first:?}") };
         let mut machine = self.machine.lock().unwrap();
         machine.epoch_seen = machine.epoch_seen.max(welcome.epoch);

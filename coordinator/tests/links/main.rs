@@ -4,6 +4,8 @@
 
 mod agent;
 mod coordinator;
+#[cfg(feature = "crash-points")]
+mod crashes;
 mod enrolment;
 mod plans;
 mod runs;
