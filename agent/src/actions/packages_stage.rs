@@ -11,6 +11,7 @@
 use super::answer::{change, failure, file_failure, note, refusal};
 use super::staged::{Side, StagedFile, StagedItem, StagedSet};
 use super::{ActError, Failure, Host, Perform, Progress, Report, Standing, staged, transaction};
+use crate::codes;
 use crate::host::files::{FileError, digest_of_file, sync_directory};
 use crate::host::packages::{self, Installed, Packages, PackagesError, Resolved};
 use crate::host::space;
@@ -26,16 +27,17 @@ use std::path::{Path, PathBuf};
 pub(super) fn packages_refusal(error: &PackagesError) -> Refusal {
     let (code, remedy) = match error {
         PackagesError::Locked { .. } => {
-            ("RP5118", "wait until the other package manager is done, then retry")
+            (codes::PACKAGES_LOCKED, "wait until the other package manager is done, then retry")
         }
         PackagesError::NotFound { .. } => {
-            ("RP5104", "check the versions in the fleet file and the repository, then retry")
+            (codes::PACKAGES_NOT_FOUND, "check the versions in the fleet file and the repository, then retry")
         }
-        PackagesError::Unresolvable { .. } => {
-            ("RP5102", "name the packages that go together in the fleet file and plan again")
-        }
+        PackagesError::Unresolvable { .. } => (
+            codes::PACKAGES_UNRESOLVED,
+            "name the packages that go together in the fleet file and plan again",
+        ),
         PackagesError::Tool(_) | PackagesError::Unreadable { .. } => {
-            ("RP5102", "see the message, then retry")
+            (codes::PACKAGES_UNRESOLVED, "see the message, then retry")
         }
         PackagesError::File(_) => ("RP5301", "look at the file system and its permissions, then retry"),
     };
@@ -54,14 +56,14 @@ pub(super) fn refuse_surprises(
         let what = format!("{} {}", item.name, item.before.as_deref().unwrap_or_default());
         if item.after.is_none() {
             return Err(refusal(
-                "RP5103",
+                codes::PACKAGES_SURPRISE,
                 format!("the transaction would remove {what}"),
                 "find out what it conflicts with (`apt-get -s install` or `dnf --assumeno install` with the same versions)",
             ));
         }
         if !pinned && item.before.is_some() {
             return Err(refusal(
-                "RP5103",
+                codes::PACKAGES_SURPRISE,
                 format!("the transaction would also change {what}, which the plan does not name"),
                 "pin that package too in the fleet file, or keep it out, and plan again",
             ));
@@ -71,7 +73,7 @@ pub(super) fn refuse_surprises(
         }
         if installed.iter().any(|p| p.name == item.name && p.held) {
             return Err(refusal(
-                "RP5116",
+                codes::PACKAGES_HELD,
                 format!("{} is on hold and would change", item.name),
                 "release the hold (`apt-mark unhold`), or leave the package out",
             ));
@@ -85,7 +87,7 @@ pub(super) fn refuse_surprises(
 pub(super) fn refuse_unfinished(installed: &[Installed]) -> Result<(), Refusal> {
     let Some(package) = installed.iter().find(|p| p.unfinished.is_some()) else { return Ok(()) };
     Err(refusal(
-        "RP5101",
+        codes::PACKAGES_UNFINISHED,
         format!(
             "{} {} is {}: an earlier transaction was interrupted",
             package.name,
@@ -149,7 +151,7 @@ impl Perform for PackagesStage {
         for item in &extra {
             findings.push(note(
                 host,
-                "RP5105",
+                codes::PACKAGES_DEPENDENCY,
                 item.name.clone(),
                 format!("{} comes along as a dependency", item.after.as_deref().unwrap_or_default()),
                 "nothing to do; going back removes it again",
@@ -180,7 +182,7 @@ impl Perform for PackagesStage {
     fn verify(&self, host: &Host, _record: &UndoRecord) -> Result<(), Failure> {
         staged::exactly(host, self.manager, &self.install)
             .map(|_| ())
-            .map_err(|r| failure("RP5110", r.reason, r.remedy))
+            .map_err(|r| failure(codes::PACKAGES_NOT_STAGED, r.reason, r.remedy))
     }
 
     fn undo(&self, _host: &Host, _record: &UndoRecord, _progress: Progress<'_>) -> Result<Report, ActError> {
@@ -222,7 +224,7 @@ fn fetch_both(
     let old = match &item.before {
         Some(version) => Some(fetch(packages, item, version, directory, Side::Old).map_err(|e| match e {
             PackagesError::NotFound { said } => refusal(
-                "RP5106",
+                codes::PACKAGES_NO_WAY_BACK,
                 format!("{} {version} is installed and cannot be had again, so there would be no way back: {said}", item.name),
                 "put that version into a repository of the host (or its file into the package manager's cache), then retry",
             ),
@@ -281,7 +283,7 @@ fn check_file(
     let altered = promised.is_some_and(|sha256| sha256 != file.sha256);
     if altered || found.name != item.name || found.version != version {
         return Err(refusal(
-            "RP5107",
+            codes::PACKAGES_ALTERED,
             format!(
                 "{} on host {} is not the package that the index promised",
                 file.path.display(),
@@ -329,7 +331,11 @@ fn refuse_without_space(
     }
     for (path, bytes) in needed.into_values() {
         let room = space::of(host, path.parent().unwrap_or(Path::new("/"))).map_err(|e| {
-            refusal("RP5117", format!("{}: {e}", path.display()), "look at the file system, then retry")
+            refusal(
+                codes::PACKAGES_SPACE,
+                format!("{}: {e}", path.display()),
+                "look at the file system, then retry",
+            )
         })?;
         let wanted = bytes.saturating_add(spare_bytes);
         if room.read_only || room.available_bytes < wanted {
@@ -339,7 +345,7 @@ fn refuse_without_space(
                 format!("has {} bytes available", room.available_bytes)
             };
             return Err(refusal(
-                "RP5117",
+                codes::PACKAGES_SPACE,
                 format!(
                     "the file system of {} {state}; {wanted} are needed, {spare_bytes} of them to spare",
                     path.display()

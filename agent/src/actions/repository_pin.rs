@@ -11,6 +11,7 @@
 
 use super::answer::{change, failure, file_failure, file_refusal, foreign_record, refusal};
 use super::{ActError, Failure, Host, Perform, Progress, Report, Standing, given_back};
+use crate::codes;
 use crate::host::files::{self, Attributes, FileError};
 use crate::host::packages::{self, PackagesError};
 use replank_common::action::{PackagePin, Repository, RepositoryPin};
@@ -74,7 +75,7 @@ fn pin_files(action: &RepositoryPin) -> Result<Vec<PinFile>, Refusal> {
 }
 
 fn odd(reason: String) -> Refusal {
-    refusal("RP5001", reason, "correct the repository in the fleet file and plan again")
+    refusal(codes::REPOSITORY_WRONG, reason, "correct the repository in the fleet file and plan again")
 }
 
 /// A word that can stand in a line of a configuration file without ending it.
@@ -154,7 +155,7 @@ impl Perform for RepositoryPin {
             all = false;
             if files::look(host, &file.path).map_err(|e| file_refusal(&e))? != FileBefore::Absent {
                 return Err(refusal(
-                    "RP5002",
+                    codes::REPOSITORY_OTHER,
                     format!("{} is there already and says something else", file.path.display()),
                     "another run may still hold it: finish or roll that back, or remove the file",
                 ));
@@ -181,7 +182,7 @@ impl Perform for RepositoryPin {
     }
 
     fn apply(&self, host: &Host, _record: &UndoRecord, progress: Progress<'_>) -> Result<Report, ActError> {
-        let files = pin_files(self).map_err(|r| failure("RP5001", r.reason, r.remedy))?;
+        let files = pin_files(self).map_err(|r| failure(codes::REPOSITORY_WRONG, r.reason, r.remedy))?;
         let mut report = Report::default();
         for file in &files {
             let here = host.at(&file.path);
@@ -195,22 +196,30 @@ impl Perform for RepositoryPin {
         progress(Some(300), "fetching the repository's index");
         let repository = repository_file(&files);
         packages::of(host, self.manager).refresh(repository).map_err(|e| {
-            failure("RP5003", format!("the index of `{}` cannot be fetched: {e}", self.name), CANNOT_READ)
+            failure(
+                codes::REPOSITORY_INDEX,
+                format!("the index of `{}` cannot be fetched: {e}", self.name),
+                CANNOT_READ,
+            )
         })?;
         host.boundary.reached("repository-pin: index fetched");
         Ok(report)
     }
 
     fn verify(&self, host: &Host, _record: &UndoRecord) -> Result<(), Failure> {
-        let files = pin_files(self).map_err(|r| failure("RP5001", r.reason, r.remedy))?;
+        let files = pin_files(self).map_err(|r| failure(codes::REPOSITORY_WRONG, r.reason, r.remedy))?;
         let missing = missing_pins(self, host, repository_file(&files)).map_err(|e| {
-            failure("RP5003", format!("the index of `{}` cannot be read: {e}", self.name), CANNOT_READ)
+            failure(
+                codes::REPOSITORY_INDEX,
+                format!("the index of `{}` cannot be read: {e}", self.name),
+                CANNOT_READ,
+            )
         })?;
         if missing.is_empty() {
             return Ok(());
         }
         Err(failure(
-            "RP5004",
+            codes::REPOSITORY_LACKS,
             format!("`{}` does not offer {}", self.name, missing.join(", ")),
             "correct the versions in the fleet file, or put the packages into the repository, then plan again",
         ))
@@ -222,7 +231,7 @@ impl Perform for RepositoryPin {
         if host.at(repository_file(&files)).exists() {
             packages::of(host, self.manager).forget(repository_file(&files)).map_err(|e| {
                 ActError::Failed(failure(
-                    "RP5003",
+                    codes::REPOSITORY_INDEX,
                     format!("the fetched index of `{}` cannot be removed: {e}", self.name),
                     "see the message, then retry",
                 ))

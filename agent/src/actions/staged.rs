@@ -7,6 +7,7 @@
 //! ```
 
 use super::answer::refusal;
+use crate::codes;
 use crate::host::Host;
 use crate::host::files::{Attributes, FileError, digest_of_bytes, digest_of_file, replace};
 use crate::host::packages::Resolved;
@@ -139,12 +140,17 @@ pub(crate) fn exactly(
     pins: &[PackagePin],
 ) -> Result<StagedSet, Refusal> {
     let directory = StagedSet::directory(host, manager, pins);
-    let set = read(&directory).map_err(|e| refusal("RP5110", e.full(), STAGE_AGAIN))?;
+    let set = read(&directory).map_err(|e| refusal(codes::PACKAGES_NOT_STAGED, e.full(), STAGE_AGAIN))?;
     let names = pins.iter().map(|pin| pin.name.as_str()).collect::<Vec<_>>().join(", ");
-    let set =
-        set.ok_or_else(|| refusal("RP5110", format!("{names}: these packages are not staged"), STAGE_AGAIN))?;
+    let set = set.ok_or_else(|| {
+        refusal(codes::PACKAGES_NOT_STAGED, format!("{names}: these packages are not staged"), STAGE_AGAIN)
+    })?;
     match set.damage(host) {
-        Some(why) => Err(refusal("RP5110", format!("the staged packages were altered: {why}"), STAGE_AGAIN)),
+        Some(why) => Err(refusal(
+            codes::PACKAGES_NOT_STAGED,
+            format!("the staged packages were altered: {why}"),
+            STAGE_AGAIN,
+        )),
         None => Ok(set),
     }
 }
@@ -177,11 +183,15 @@ pub(crate) fn containing(
     }
     found.sort_by_key(|(written, _)| *written);
     let names = pins.iter().map(|pin| format!("{} {}", pin.name, pin.version)).collect::<Vec<_>>().join(", ");
-    let (_, set) = found
-        .pop()
-        .ok_or_else(|| refusal("RP5110", format!("{names}: not among the staged packages"), STAGE_AGAIN))?;
+    let (_, set) = found.pop().ok_or_else(|| {
+        refusal(codes::PACKAGES_NOT_STAGED, format!("{names}: not among the staged packages"), STAGE_AGAIN)
+    })?;
     match set.damage(host) {
-        Some(why) => Err(refusal("RP5110", format!("the staged packages were altered: {why}"), STAGE_AGAIN)),
+        Some(why) => Err(refusal(
+            codes::PACKAGES_NOT_STAGED,
+            format!("the staged packages were altered: {why}"),
+            STAGE_AGAIN,
+        )),
         None => Ok(set),
     }
 }

@@ -1,6 +1,7 @@
 //! A resolved transaction with everything in it that the guard judges: files of both sides and the scriptlets that would run.
 
 use super::answer::refusal;
+use crate::codes;
 use crate::guard::{Transaction, TransactionItem};
 use crate::host::Host;
 use crate::host::packages::{Installed, Packages, PackagesError, Resolved};
@@ -54,7 +55,7 @@ pub(super) fn gather(
 pub(super) fn judged(host: &Host, transaction: &Transaction) -> Result<Vec<Finding>, Refusal> {
     let findings = host.guests.judge(transaction).map_err(|why| {
         refusal(
-            "RP5109",
+            codes::PACKAGES_CANNOT_TELL,
             format!("it cannot be told whether the transaction touches what guests use: {why}"),
             "see the message; nothing is installed while it cannot be told",
         )
@@ -63,7 +64,7 @@ pub(super) fn judged(host: &Host, transaction: &Transaction) -> Result<Vec<Findi
     let more = findings.iter().filter(|f| f.severity == Severity::Blocks).count() - 1;
     let more = if more == 0 { String::new() } else { format!(" (and {more} more)") };
     let reason = format!("the transaction would endanger guests: {}: {}{more}", first.subject, first.cause);
-    let mut refusal = refusal("RP5108", reason, first.remedy.clone());
+    let mut refusal = refusal(codes::PACKAGES_GUARDED, reason, first.remedy.clone());
     refusal.findings = findings;
     Err(refusal)
 }
