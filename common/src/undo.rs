@@ -49,6 +49,16 @@ pub struct PackageChange {
     pub automatic_before: Option<bool>,
 }
 
+/// The packages of a transaction, and what was on the host before it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct PackagesBefore {
+    pub changes: Vec<PackageChange>,
+    /// The list of the files of these packages and of what lies around them (configuration, links of units, alternatives, accounts), kept
+    /// in the agent's own directory under this digest.
+    pub around_sha256: String,
+}
+
 /// A unit's state as systemd told it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -69,7 +79,7 @@ pub enum UndoRecord {
     /// The action changed nothing on the host.
     Nothing,
     Files(Vec<FileChange>),
-    Packages(Vec<PackageChange>),
+    Packages(PackagesBefore),
     /// A directory of replank's own that may be removed once nothing maps or opens anything below it.
     Tree {
         path: PathBuf,

@@ -4,9 +4,11 @@
 //! `perform`.
 
 mod answer;
+mod around;
 mod file_edit;
 mod file_write;
 mod given_back;
+mod held;
 mod libvirt_anchor;
 mod libvirt_restart;
 mod libvirt_safe;
@@ -14,7 +16,11 @@ mod libvirt_safe;
 mod libvirt_tests;
 mod libvirt_trial;
 mod libvirt_watch;
+mod packages_install;
 mod packages_stage;
+#[cfg(test)]
+mod packages_tests;
+mod passage;
 mod pending;
 mod repository_pin;
 mod staged;

@@ -98,12 +98,12 @@ pub(super) fn refuse_unfinished(installed: &[Installed]) -> Result<(), Refusal> 
     ))
 }
 
-/// Whether every package of a set is at one of its two versions.
+/// Whether all packages of a set are where it starts, or all where it ends. Where some are here and some there, the set's way back is
+/// not the one to what is there now.
 fn still_fits(set: &StagedSet, installed: &[Installed]) -> bool {
-    set.items.iter().all(|item| {
-        let now = installed.iter().find(|p| p.name == item.name).map(|p| p.version.clone());
-        now == item.before || now == item.after
-    })
+    let now = |item: &StagedItem| installed.iter().find(|p| p.name == item.name).map(|p| p.version.clone());
+    set.items.iter().all(|item| now(item) == item.before)
+        || set.items.iter().all(|item| now(item) == item.after)
 }
 
 impl Perform for PackagesStage {

@@ -2,7 +2,7 @@
 
 use super::answer::refusal;
 use super::{ActError, Failure, Host, Perform, Progress, Report, Standing};
-use replank_common::action::{PackagesInstall, TreeInstall, TreeRetain, TreeTrial};
+use replank_common::action::{TreeInstall, TreeRetain, TreeTrial};
 use replank_common::outcome::Refusal;
 use replank_common::undo::UndoRecord;
 
@@ -28,4 +28,4 @@ macro_rules! pending {
     )* };
 }
 
-pending!(PackagesInstall, TreeInstall, TreeTrial, TreeRetain);
+pending!(TreeInstall, TreeTrial, TreeRetain);

@@ -49,7 +49,8 @@ pub(crate) struct StagedSet {
 }
 
 /// Which files of a set.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
 pub(crate) enum Side {
     New,
     Old,

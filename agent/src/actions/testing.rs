@@ -40,6 +40,19 @@ impl World {
         Self { host, systemd, guests, root }
     }
 
+    /// Another world with the same files, and a systemd and guests of its own.
+    pub(crate) fn copied(&self) -> Self {
+        let other = Self::new();
+        let status = std::process::Command::new("cp")
+            .args(["-a", "--reflink=auto"])
+            .arg(self.root.path().join("."))
+            .arg(other.root.path())
+            .status()
+            .unwrap();
+        assert!(status.success());
+        other
+    }
+
     pub(crate) fn file(&self, path: &str, text: &str) {
         let here = self.host.at(path);
         std::fs::create_dir_all(here.parent().unwrap()).unwrap();
@@ -131,9 +144,15 @@ struct State {
     masked: Vec<String>,
     drop_ins: Vec<PathBuf>,
     reloads: u32,
+    main_pids: BTreeMap<String, u32>,
 }
 
 impl FakeSystemd {
+    /// The main process that units are said to have.
+    pub(crate) fn main_pid(&self, unit: &str, pid: u32) {
+        self.state.lock().unwrap().main_pids.insert(unit.to_owned(), pid);
+    }
+
     pub(crate) fn reloads(&self) -> u32 {
         self.state.lock().unwrap().reloads
     }
@@ -184,6 +203,7 @@ impl Systemd for FakeSystemd {
             .into(),
             fragment,
             drop_ins,
+            main_pid: state.main_pids.get(unit).copied(),
             ..UnitStatus::default()
         })
     }

@@ -2,7 +2,7 @@
 //! durably, one an action and key.
 
 use super::Host;
-use super::files::{Attributes, FileError, digest_of_bytes, make_directories, replace};
+use super::files::{Attributes, FileError, digest_of_bytes, make_directories, remove, replace};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use std::io;
@@ -38,4 +38,12 @@ pub fn read<T: DeserializeOwned>(host: &Host, kind: &str, key: &str) -> Result<O
         Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(None),
         Err(e) => Err(FileError::new("read", &path, e)),
     }
+}
+
+/// Removes a note; none there is no error.
+///
+/// # Errors
+/// It cannot be removed.
+pub fn forget(host: &Host, kind: &str, key: &str) -> Result<(), FileError> {
+    remove(&path(host, kind, key), &host.boundary)
 }

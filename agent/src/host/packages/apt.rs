@@ -74,14 +74,16 @@ impl<'a> Apt<'a> {
             .args(["-o", "Dir::Etc::sourceparts=-"])
     }
 
-    /// No source and no pin, so that there is nothing but the files named.
+    /// No source and no pin, so that there is nothing but the files named and nothing to be downloaded. (`--no-download` would have apt
+    /// hand dpkg the files without their directories.)
     fn files_command(&self, commit: &Commit, simulate: bool) -> Result<Command> {
         let lists = self.host.directories.scratch().join("no-lists");
         fs::create_dir_all(lists.join("partial")).map_err(|e| FileError::new("make", &lists, e))?;
         let command = self.apt("apt-get");
         let command = if simulate { command.arg("-s") } else { command };
+        let command = if commit.again { command.arg("--reinstall") } else { command };
         Ok(command
-            .args(["-q", "-y", "--no-install-recommends", "--allow-downgrades", "--no-download"])
+            .args(["-q", "-y", "--no-install-recommends", "--allow-downgrades"])
             .args(["-o", "Dir::Etc::SourceList=/dev/null", "-o", "Dir::Etc::SourceParts=/dev/null"])
             .args(["-o", "Dir::Etc::Preferences=/dev/null", "-o", "Dir::Etc::PreferencesParts=/dev/null"])
             .args(["-o", &format!("Dir::State::Lists={}", lists.display())])
@@ -204,7 +206,7 @@ impl Packages for Apt<'_> {
         match run(self.host, &command.arg(&wanted)) {
             Ok(_) => {}
             Err(PackagesError::NotFound { said }) => {
-                return self.from_cache(package, version, directory, said);
+                return self.cached(package, version, directory, said);
             }
             Err(other) => return Err(other),
         }
@@ -276,7 +278,7 @@ impl Packages for Apt<'_> {
         run(self.host, &self.files_command(commit, false)?.deadline(COMMIT))
     }
 
-    fn finish(&self) -> Result<()> {
+    fn finish(&self, _keep: &[PackagePin]) -> Result<()> {
         let command = self.dpkg("dpkg").args(["--force-confold", "--force-confdef", "--configure", "-a"]);
         run(self.host, &command.deadline(COMMIT)).map(|_| ())
     }
@@ -316,13 +318,7 @@ impl Packages for Apt<'_> {
 
 impl Apt<'_> {
     /// The version from apt's own cache of packages that were installed before.
-    fn from_cache(
-        &self,
-        package: &Resolved,
-        version: &str,
-        directory: &Path,
-        said: String,
-    ) -> Result<PathBuf> {
+    fn cached(&self, package: &Resolved, version: &str, directory: &Path, said: String) -> Result<PathBuf> {
         let cache = self.host.at("/var/cache/apt/archives");
         let Some(found) = find_file(&cache, package, version) else {
             return Err(PackagesError::NotFound { said });

@@ -56,7 +56,11 @@ impl<'a> Dnf<'a> {
 
     /// `name-version.architecture`, without an epoch of 0.
     fn spec(package: &Resolved, version: &str) -> String {
-        format!("{}-{}.{}", package.name, without_zero_epoch(version), package.architecture)
+        Self::nevra(&package.name, version, &package.architecture)
+    }
+
+    fn nevra(name: &str, version: &str, architecture: &str) -> String {
+        format!("{name}-{}.{architecture}", without_zero_epoch(version))
     }
 
     /// The transaction that this command would run. dnf answers 1 when it was told not to go on.
@@ -66,32 +70,46 @@ impl<'a> Dnf<'a> {
         let command = command.arg("--assumeno");
         let output = self.host.programs.run(&command)?;
         let text = output.text();
-        if !text.contains("Transaction Summary") && !text.contains("Nothing to do") {
+        let said = String::from_utf8_lossy(&output.stderr);
+        // Its shell goes on after an error, and then has nothing to do.
+        let wrong = said.lines().any(|line| line.starts_with("Error") && !line.contains("Operation aborted"));
+        if !text.contains("Transaction Summary") && (wrong || !text.contains("Nothing to do")) {
             return Err(super::complaint(&command, &output));
         }
         dnf_text::transaction(&text, &self.installed()?).map_err(|why| unreadable(self.program, why))
     }
 
-    fn verb(commit: &Commit, command: Command) -> Command {
-        // dnf's `install` of an older file than the installed one is not a downgrade everywhere.
-        command.arg(if commit.older { "downgrade" } else { "install" }).args(&commit.files)
+    fn verb(commit: &Commit) -> &'static str {
+        match (commit.again, commit.older) {
+            (true, _) => "reinstall",
+            // `install` of an older file than the installed one is not a downgrade everywhere.
+            (false, true) => "downgrade",
+            (false, false) => "install",
+        }
     }
 
-    /// The commands of a transaction, in their order. What comes and what goes are two: neither dnf nor yum takes both in one.
-    fn commands(&self, commit: &Commit) -> Vec<Command> {
-        let base = || {
-            let command =
-                self.dnf().arg("--disablerepo=*").arg("--setopt=clean_requirements_on_remove=False");
-            if commit.no_scripts { command.arg("--setopt=tsflags=noscripts") } else { command }
-        };
-        let mut commands = Vec::new();
-        if !commit.files.is_empty() {
-            commands.push(Self::verb(commit, base()));
-        }
-        if !commit.remove.is_empty() {
-            commands.push(base().arg("remove").args(&commit.remove));
-        }
-        commands
+    /// The command of a transaction. What comes and what goes in one transaction is a matter for the package manager's own shell: taken
+    /// one after the other, a package that goes would take along those that need it until they are replaced.
+    fn command(&self, commit: &Commit) -> Result<Command> {
+        let command = self.dnf().arg("--disablerepo=*").arg("--setopt=clean_requirements_on_remove=False");
+        // `noscripts` alone leaves triggers, which are scripts of yet other packages.
+        let command =
+            if commit.no_scripts { command.arg("--setopt=tsflags=noscripts,notriggers") } else { command };
+        let verb = Self::verb(commit);
+        Ok(match (commit.files.is_empty(), commit.remove.is_empty()) {
+            (_, true) => command.arg(verb).args(&commit.files),
+            (true, false) => command.arg("remove").args(&commit.remove),
+            (false, false) => {
+                let files =
+                    commit.files.iter().map(|f| f.display().to_string()).collect::<Vec<_>>().join(" ");
+                let text = format!("{verb} {files}\nremove {}\nrun\n", commit.remove.join(" "));
+                let scratch = self.host.directories.scratch();
+                let path = scratch.join("transaction.txt");
+                fs::create_dir_all(&scratch).map_err(|e| FileError::new("make", &scratch, e))?;
+                fs::write(&path, text).map_err(|e| FileError::new("write", &path, e))?;
+                command.arg("shell").arg(&path)
+            }
+        })
     }
 
     fn find_file(&self, directory: &Path, package: &Resolved, version: &str) -> Option<PathBuf> {
@@ -214,8 +232,7 @@ impl Packages for Dnf<'_> {
     }
 
     fn contents_of_installed(&self, package: &Installed) -> Result<Contents> {
-        let spec =
-            format!("{}-{}.{}", package.name, without_zero_epoch(&package.version), package.architecture);
+        let spec = Self::nevra(&package.name, &package.version, &package.architecture);
         let list = run(self.host, &self.rpm().args(["-q", "--qf", FILES, &spec]))?;
         let scripts = run(self.host, &self.rpm().args(["-q", "--scripts", "--triggers", &spec]))?.text();
         Ok(Contents {
@@ -225,31 +242,32 @@ impl Packages for Dnf<'_> {
     }
 
     fn rehearse(&self, commit: &Commit) -> Result<Vec<Resolved>> {
-        let mut found = Vec::new();
-        for command in self.commands(commit) {
-            found.extend(self.table(command)?);
-        }
-        Ok(found)
+        self.table(self.command(commit)?)
     }
 
     fn commit(&self, commit: &Commit) -> Result<Output> {
-        let mut last = Err(PackagesError::NotFound { said: "the transaction is empty".to_owned() });
-        for command in self.commands(commit) {
-            last = Ok(run(self.host, &command.deadline(COMMIT))?);
-            self.host.boundary.reached("dnf: one command of the transaction done");
-        }
-        last
+        run(self.host, &self.command(commit)?.deadline(COMMIT))
     }
 
-    fn finish(&self) -> Result<()> {
-        let left: Vec<String> =
-            self.installed()?.into_iter().filter(|p| p.unfinished.is_some()).map(|p| p.name).collect();
-        if left.is_empty() {
-            return Ok(());
+    fn finish(&self, keep: &[PackagePin]) -> Result<()> {
+        for package in self.installed()?.into_iter().filter(|p| p.unfinished.is_some()) {
+            let kept = keep.iter().find(|pin| pin.name == package.name);
+            match kept {
+                Some(pin) if pin.version == package.version => {}
+                Some(_) => {
+                    let spec = Self::nevra(&package.name, &package.version, &package.architecture);
+                    // Files that the version that stays has too are left by rpm.
+                    let command = self.rpm().args(["-e", "--nodeps", "--noscripts", "--notriggers", &spec]);
+                    run(self.host, &command.deadline(COMMIT))?;
+                }
+                None => {
+                    return Err(PackagesError::Unresolvable {
+                        said: format!("an interrupted transaction left {} installed twice", package.name),
+                    });
+                }
+            }
         }
-        Err(PackagesError::Unresolvable {
-            said: format!("an interrupted transaction left {} installed twice", left.join(", ")),
-        })
+        Ok(())
     }
 
     /// rpm keeps nothing of a removed package but files that were changed, which it renames.

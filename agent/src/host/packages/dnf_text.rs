@@ -1,6 +1,6 @@
 //! What dnf (and yum 3) print of a transaction, in the C locale.
 
-use super::{Installed, Resolved};
+use super::{Installed, Resolved, compatible};
 use replank_common::action::PackagePin;
 
 /// What a heading of the transaction's table says of the packages below it.
@@ -39,7 +39,8 @@ pub(super) fn without_zero_epoch(version: &str) -> &str {
 pub(super) fn transaction(text: &str, installed: &[Installed]) -> Result<Vec<Resolved>, String> {
     let before = |name: &str, architecture: &str| {
         let same = |p: &&Installed| p.name == name && p.architecture == architecture;
-        installed.iter().find(same).map(|p| p.version.clone())
+        let akin = |p: &&Installed| p.name == name && compatible(&p.architecture, architecture);
+        installed.iter().find(same).or_else(|| installed.iter().find(akin)).map(|p| p.version.clone())
     };
     let mut found: Vec<Resolved> = Vec::new();
     let mut lines = text.lines().skip_while(|line| !line.starts_with(" Package")).skip(1).peekable();

@@ -85,6 +85,8 @@ pub struct Commit {
     pub remove: Vec<String>,
     /// The files are older than what is installed.
     pub older: bool,
+    /// The files are installed already and are unpacked once more.
+    pub again: bool,
     /// Run no scriptlets at all (RPM only; dpkg has no such mode, there daemons are held by policy-rc.d).
     pub no_scripts: bool,
 }
@@ -178,11 +180,12 @@ pub trait Packages: std::fmt::Debug {
     /// The transaction failed, perhaps half way.
     fn commit(&self, commit: &Commit) -> Result<Output>;
 
-    /// Finishes what an interrupted transaction left, as far as the package manager can.
+    /// Finishes what an interrupted transaction left, as far as the package manager can. `keep` are the versions that stay where
+    /// rpm was interrupted between bringing the new one and removing the old one.
     ///
     /// # Errors
     /// It could not be finished.
-    fn finish(&self) -> Result<()>;
+    fn finish(&self, keep: &[PackagePin]) -> Result<()>;
 
     /// Removes every trace of packages that were removed, without running what they would run at a purge: on Debian some of those
     /// scripts delete logs and state that running guests use.
@@ -196,6 +199,12 @@ pub trait Packages: std::fmt::Debug {
     /// # Errors
     /// The package manager refused.
     fn mark_automatic(&self, names: &[String], automatic: bool) -> Result<()>;
+}
+
+/// Whether two architectures may be those of one and the same package: between versions it can become independent of it.
+pub fn compatible(one: &str, other: &str) -> bool {
+    let independent = |architecture: &str| matches!(architecture, "all" | "noarch");
+    one == other || independent(one) || independent(other)
 }
 
 /// The backend for `manager`.
@@ -216,7 +225,9 @@ fn run(host: &Host, command: &Command) -> Result<Output> {
 /// What a failed package manager meant.
 fn complaint(command: &Command, output: &Output) -> PackagesError {
     let said = output.complaint();
-    let any = |needles: &[&str]| needles.iter().any(|needle| said.contains(needle));
+    // dnf says on standard output which package it is about.
+    let everything = format!("{}{}", String::from_utf8_lossy(&output.stderr), output.text());
+    let any = |needles: &[&str]| needles.iter().any(|needle| everything.contains(needle));
     if any(&[
         "Could not get lock",
         "Unable to lock",
@@ -231,7 +242,9 @@ fn complaint(command: &Command, output: &Output) -> PackagesError {
         "Can't find a source to download",
         "was not found",
         "Unable to find a match",
+        " not available.",
         "No package ",
+        "No packages marked for reinstall",
     ]) {
         return PackagesError::NotFound { said };
     }

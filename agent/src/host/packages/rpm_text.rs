@@ -1,5 +1,6 @@
 //! What rpm prints.
 
+use super::dnf_text::without_zero_epoch;
 use super::{Installed, PackageFile, scriptlet};
 use crate::guard::{Phase, Scriptlet};
 
@@ -23,7 +24,7 @@ pub(super) fn installed(text: &str) -> Result<Vec<Installed>, String> {
         found.push(Installed {
             name: name.to_owned(),
             architecture: architecture.to_owned(),
-            version: version.to_owned(),
+            version: without_zero_epoch(version).to_owned(),
             automatic: None,
             held: false,
             unfinished: None,
@@ -38,7 +39,7 @@ pub(super) fn file(text: &str) -> Result<PackageFile, String> {
     Ok(PackageFile {
         name: name.to_owned(),
         architecture: architecture.to_owned(),
-        version: version.to_owned(),
+        version: without_zero_epoch(version).to_owned(),
         installed_bytes: size.parse().map_err(|_| format!("size `{size}` is no number"))?,
     })
 }
