@@ -96,7 +96,7 @@ static DEBS: LazyLock<tempfile::TempDir> = LazyLock::new(|| {
     };
     deb("demo", "1", "", &DEMO_1);
     deb("demo", "2", "Depends: demo-lib (>= 2)\n", &DEMO_2);
-    deb("demo-lib", "2", "Replaces: demo (<< 2)\nBreaks: demo (<< 2)\n", &LIB);
+    deb("demo-lib", "2", "Replaces: demo (<< 2)\n", &LIB);
     shell(
         "mkdir repo; for d in demo-*; do dpkg-deb --root-owner-group -b $d repo; done; cd repo; apt-ftparchive packages . > Packages",
         made.path(),
