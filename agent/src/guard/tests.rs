@@ -280,6 +280,114 @@ fn what_packages_usually_do_is_no_finding() {
 }
 
 #[test]
+fn tricks_that_end_or_disturb_guests_are_seen() {
+    for text in [
+        // Who is meant.
+        "systemctl --job-mode replace restart libvirtd",
+        "systemctl stop '*.scope'",
+        "systemctl stop '*'",
+        "systemctl freeze 'machine-qemu*'",
+        "systemctl stop system.slice",
+        "systemctl start reboot.target",
+        "systemctl restart {cron,libvirtd}.service",
+        "systemctl try-restart virtlogd libvirtd cron",
+        "service libvirtd --full-restart",
+        "/etc/init.d/libvirt-bin restart",
+        "invoke-rc.d --force libvirtd restart",
+        "busctl call org.freedesktop.systemd1 /org/freedesktop/systemd1 o RestartUnit ss libvirtd.service replace",
+        "dbus-send --system --dest=org.freedesktop.systemd1 / o.StopUnit string:libvirtd.service string:replace",
+        "needrestart -r a",
+        "/usr/lib/libvirt/libvirt-guests.sh stop",
+        // Who runs it.
+        "SUDO=\n$SUDO systemctl restart libvirtd",
+        "run() { \"$@\"; }\nrun systemctl restart libvirtd",
+        "flock /run/lock/x systemctl restart libvirtd",
+        "nsenter -t 1 -m -- sh -c 'systemctl restart libvirtd'",
+        "trap 'systemctl restart libvirtd' EXIT",
+        "echo 'systemctl restart libvirtd' | sh",
+        "echo systemctl restart libvirtd | at now",
+        "cat > /tmp/x <<'E'\nsystemctl restart libvirtd\nE\nchmod +x /tmp/x; /tmp/x",
+        "python3 -c 'import os; os.system(\"systemctl restart libvirtd\")'",
+        "python3 <<'E'\nimport subprocess\nsubprocess.run([\"systemctl\", \"stop\", \"libvirtd\"])\nE",
+        "perl -e 'kill 9, `pidof qemu-system-x86_64`'",
+        "awk 'BEGIN { system(\"service libvirtd restart\") }'",
+        "eval \"systemctl $x libvirtd\"",
+        "V=restart\neval systemctl $V libvirtd",
+        // Signals.
+        "pkill -f '[q]emu-system'",
+        "pkill -9 -u libvirt-qemu",
+        "pidof qemu-system-x86_64 | xargs kill",
+        "pgrep -f qemu | xargs -r -n 1 kill -9",
+        "kill $(pidof qemu-system-x86_64)",
+        "kill -9 -1",
+        "killall5 -9",
+        "fuser -k /dev/kvm",
+        "for p in $(pgrep qemu); do kill -TERM $p; done",
+    ] {
+        let findings = postinst(text);
+        assert!(findings.iter().any(|finding| finding.severity == Severity::Blocks), "{text}: {findings:#?}");
+    }
+}
+
+#[test]
+fn tricks_with_the_files_of_guests_are_seen() {
+    for text in [
+        format!("mv {MODULES} {MODULES}.old"),
+        "cd /usr/lib/x86_64-linux-gnu && rm -rf qemu".to_owned(),
+        "rm -rf usr/lib/x86_64-linux-gnu/qemu".to_owned(),
+        "(cd /usr/lib/x86_64-linux-gnu; cp /tmp/new.so librbd.so.1.17.0)".to_owned(),
+        "cat new.so > usr/lib/x86_64-linux-gnu/librbd.so.1.17.0".to_owned(),
+        "rm -rf /usr/lib/{x86_64-linux-gnu,i386}/qemu".to_owned(),
+        format!("find {MODULES} -name '*.so' -exec rm -f {{}} ;"),
+        format!("find {MODULES} -name '*.so' | xargs rm -f"),
+        format!("dpkg-divert --package x --rename --divert {EMULATOR}.old {EMULATOR}"),
+        format!("sed -i s/a/b/ {LIBRBD}"),
+        "mount -t tmpfs tmpfs /run/libvirt".to_owned(),
+        "umount -l /var/lib/libvirt".to_owned(),
+    ] {
+        let findings = postinst(&text);
+        assert!(findings.iter().any(|finding| finding.severity == Severity::Blocks), "{text}: {findings:#?}");
+    }
+}
+
+#[test]
+fn a_branch_is_left_out_only_when_it_cannot_be_taken() {
+    let restart = "systemctl restart libvirtd";
+    for text in [
+        // It is set on one way only.
+        format!("if [ -e /x ]; then done=yes; fi\nif [ \"$done\" != yes ]; then {restart}; fi"),
+        format!("if [ -e /x ]; then done=yes; fi\nif [ -z \"$done\" ]; then {restart}; fi"),
+        format!("if [ -e /x ]; then done=yes; fi\ncase \"$done\" in yes) ;; *) {restart};; esac"),
+        // It comes from elsewhere after all.
+        format!("again=no\n. /etc/default/libvirtd\nif [ \"$again\" = yes ]; then {restart}; fi"),
+        format!("again=no\nread again </etc/x\n[ $again = yes ] && {restart}"),
+        format!("RET=\ndb_get libvirt/restart\n[ \"$RET\" = true ] && {restart}"),
+        format!("f() {{ [ \"$again\" = yes ] && {restart}; }}\nagain=no\nf"),
+        // Turned round, it holds for one occasion of two.
+        format!("if [ configure = \"$1\" ]; then :; else {restart}; fi"),
+        format!("if [ \"$1\" = '*' ]; then :; else {restart}; fi"),
+        format!("set restart configure\n[ \"$1\" = restart ] && {restart}"),
+        // A list on one way, a word on the other.
+        "if [ -e /x ]; then U='virtlogd libvirtd'; else U=cron; fi\nsystemctl restart $U".to_owned(),
+        "if [ -e /x ]; then C='systemctl restart'; else C=true; fi\n$C libvirtd".to_owned(),
+    ] {
+        let findings = postinst(&text);
+        assert!(findings.iter().any(|finding| finding.severity == Severity::Blocks), "{text}: {findings:#?}");
+    }
+    for text in [
+        format!("action=\"$1\"\ncase \"$action\" in purge) {restart};; esac"),
+        format!("again=no\nif [ \"$again\" = yes ]; then {restart}; fi"),
+        format!("[ \"$1\" = remove ] && {restart}"),
+        "systemctl mask suspend.target\nmv /usr/lib/qemu.new /usr/lib/x\nmount -o remount,rw /run".to_owned(),
+        "awk -F: '/^libvirt-qemu/ { print $3 }' /etc/passwd\ntrap 'rm -f /tmp/x' EXIT".to_owned(),
+        "cat > /etc/x.conf <<E\n# libvirtd is restarted later\nkey = 'value'\nE".to_owned(),
+        "cd /var/cache/libvirt && rm -rf qemu/capabilities".to_owned(),
+    ] {
+        assert_eq!(postinst(&text), [], "{text}");
+    }
+}
+
+#[test]
 fn what_cannot_be_told_blocks_only_where_it_names_what_matters() {
     blocks(
         &postinst("#!/usr/bin/perl\nsystem('systemctl', 'restart', 'libvirtd');\n"),

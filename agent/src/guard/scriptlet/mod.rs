@@ -41,13 +41,24 @@ pub(super) fn harms(
     script: &Scriptlet,
     situation: &Situation<'_>,
 ) -> Vec<Harm> {
-    let reader = Reader { situation, text: &script.text };
+    let mut reader = Reader { situation, text: &script.text, directories: vec!["/".to_owned()] };
     if let Some(interpreter) = foreign_interpreter(&script.text) {
         return reader.suspect(format!("a script for {interpreter}"), 1).into_iter().collect();
     }
     let first = occasions(manager, item, script);
     let mut harms = match shell::commands(&script.text, first.as_deref()) {
-        Ok(commands) => commands.iter().flat_map(|command| reader.command(command, 0)).collect(),
+        Ok(commands) => {
+            let changes = commands.iter().filter(|command| {
+                command
+                    .words
+                    .first()
+                    .is_some_and(|word| word.iter().any(|word| word == "cd" || word == "pushd"))
+            });
+            reader
+                .directories
+                .extend(changes.flat_map(|command| command.words[1..].iter().flatten().cloned()));
+            commands.iter().flat_map(|command| reader.command(command, 0)).collect()
+        }
         Err(error) => reader
             .suspect(format!("a script that cannot be read ({error})"), error.line)
             .into_iter()

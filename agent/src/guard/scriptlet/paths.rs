@@ -17,9 +17,20 @@ impl Reader<'_> {
         names.or_else(|| usage.lazy_of(&path).next().map(|lazy| format!("a file of {lazy}")))
     }
 
+    /// A path as written, and where it leads from each place that it may be relative to.
+    fn places(&self, target: &str) -> Vec<String> {
+        if target.starts_with('/') || target.starts_with(ANY) || target.is_empty() || target.starts_with('-')
+        {
+            return vec![target.to_owned()];
+        }
+        let target = target.trim_start_matches("./");
+        let whole = |directory: &String| format!("{}/{target}", directory.trim_end_matches('/'));
+        self.directories.iter().map(whole).collect()
+    }
+
     pub(super) fn writes(&self, target: &[String], command: &Command) -> Vec<Harm> {
         let mut harms = Vec::new();
-        for target in target {
+        for target in &target.iter().flat_map(|target| self.places(target)).collect::<Vec<_>>() {
             if is_pattern(target) {
                 let used = says_enough(target)
                     .then(|| self.usage_paths().find(|used| may_be(target, &used.to_string_lossy())))
@@ -66,6 +77,13 @@ impl Reader<'_> {
                     self.writes(&of, command)
                 })
                 .collect(),
+            "sed" | "perl"
+                if arguments.iter().flatten().any(|word| {
+                    word.starts_with("--in-place") || word.starts_with("-i") || is_short(word, 'i')
+                }) =>
+            {
+                all(positional(arguments, &["-e", "-f"]))
+            }
             "prelink" if arguments.iter().flatten().any(|word| is_short(word, 'a')) => self
                 .usage_paths()
                 .next()
@@ -145,9 +163,34 @@ impl Reader<'_> {
         positional(arguments, &[])
             .iter()
             .flatten()
-            .filter_map(|target| self.removed(target))
+            .filter_map(|target| self.places(target).iter().find_map(|place| self.removed(place)))
             .map(|subject| harm(Kind::Removes, &subject, command, false))
             .collect()
+    }
+
+    /// Moves what is there out of the way. What is moved onto a file replaces its name alone.
+    pub(super) fn moves(&self, name: &str, arguments: &[Vec<String>], command: &Command) -> Vec<Harm> {
+        if name == "dpkg-divert" {
+            let renames = arguments.iter().flatten().any(|word| word == "--rename");
+            let plain = positional(arguments, &["--divert", "--package", "--admindir", "--instdir"]);
+            return if renames { self.removes(&plain, command) } else { Vec::new() };
+        }
+        let mut plain = positional(arguments, &["-t", "--target-directory", "-S", "--suffix"]);
+        if option(arguments, &["-t", "--target-directory"]).is_none() {
+            plain.pop();
+        }
+        self.removes(&plain, command)
+    }
+
+    /// A mount hides what is below its place.
+    pub(super) fn mounts(&self, arguments: &[Vec<String>], command: &Command) -> Vec<Harm> {
+        let again =
+            arguments.iter().flatten().any(|word| word.contains("remount") || word.starts_with("--make-"));
+        let plain = positional(arguments, &["-t", "--types", "-o", "--options"]);
+        match plain.last() {
+            Some(place) if !again && plain.len() > 1 => self.removes(std::slice::from_ref(place), command),
+            Some(_) | None => Vec::new(),
+        }
     }
 
     /// What of the guests' would go with `target`.

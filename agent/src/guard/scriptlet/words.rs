@@ -71,22 +71,24 @@ pub(super) fn option(arguments: &[Vec<String>], names: &[&str]) -> Option<Vec<St
     None
 }
 
-/// The command inside `env`, `nohup`, `timeout` and the like.
-pub(super) fn unwrap(words: &[Vec<String>]) -> &[Vec<String>] {
+/// The command inside `env`, `nohup`, `timeout` and the like; what `xargs` adds to one is unknown.
+pub(super) fn unwrap(words: &[Vec<String>]) -> Vec<Vec<String>> {
     let mut words = words;
+    let mut from_input = false;
     loop {
-        let Some(program) = words.first().and_then(|word| word.first()) else { return words };
+        let Some(program) = words.first().and_then(|word| word.first()) else { return words.to_vec() };
         let options_with_value: &[&str] = match base(program) {
             "exec" | "command" | "nohup" | "setsid" | "builtin" | "busybox" | "time" => &[],
             "env" => &["-u", "-C"],
             "nice" | "ionice" => &["-n", "-c", "-p"],
             "timeout" => &["-s", "-k"],
             "sudo" => &["-u", "-g"],
-            "xargs" => &["-n", "-I", "-P", "-L", "-d"],
+            "xargs" => &["-n", "-I", "-P", "-L", "-d", "-a", "-s", "-E"],
             "systemd-run" => &["-p", "-u", "--unit"],
             "chroot" => &[],
-            _ => return words,
+            _ => break,
         };
+        from_input |= base(program) == "xargs";
         let takes_one = matches!(base(program), "timeout" | "chroot");
         let mut at = 1;
         while let Some(word) = words.get(at).and_then(|word| word.first()) {
@@ -100,8 +102,13 @@ pub(super) fn unwrap(words: &[Vec<String>]) -> &[Vec<String>] {
         }
         at += usize::from(takes_one);
         if at >= words.len() {
-            return &words[words.len()..];
+            return Vec::new();
         }
         words = &words[at..];
     }
+    let mut words = words.to_vec();
+    if from_input {
+        words.push(vec![ANY.to_string()]);
+    }
+    words
 }
