@@ -13,7 +13,7 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use toml::Spanned;
 
-/// The file; drop-ins are in `conf.d` beside it, and so is the host's identity.
+/// The file; drop-ins are in `conf.d` beside it.
 pub const PATH: &str = "/etc/replank/agent.toml";
 
 /// Its name in its directory.
@@ -31,7 +31,7 @@ pub struct Config {
     /// `HOST:PORT`; `None` until the host is enrolled or the file says so.
     pub coordinator: Option<Address>,
     pub host: HostName,
-    /// Where `agent.toml` lies, and beside it `conf.d` and the host's identity.
+    /// Where `agent.toml` lies, and beside it `conf.d`.
     pub directory: PathBuf,
     pub state_directory: PathBuf,
     /// `None`: no metrics are served.

@@ -55,9 +55,10 @@ impl Place {
         let key = PrivateKey::generate().unwrap();
         let role = Role::Host(HostName::new("compute1").unwrap());
         let issued = authority.issue(&key.request().unwrap(), &role, Duration::from_secs(86_400), now);
-        files::write_private(&self.path("authority.pem"), &authority.cert().to_pem()).unwrap();
+        std::fs::create_dir_all(self.path("state/identity")).unwrap();
+        files::write_private(&self.path("state/identity/authority.pem"), &authority.cert().to_pem()).unwrap();
         let pair = PemPair { chain: issued.unwrap().to_pem(), key: key.to_pem() };
-        files::write_identity(&self.path("identity.pem"), &pair).unwrap();
+        files::write_identity(&self.path("state/identity/identity.pem"), &pair).unwrap();
         let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
         std::fs::create_dir(self.path("conf.d")).unwrap();
         let text = format!("coordinator = \"127.0.0.1:{port}\"\n");
@@ -81,7 +82,7 @@ fn a_host_that_is_not_enrolled_is_told_what_to_do() {
     assert!(out.is_empty() && err.starts_with("replank-agent: RP4002: "), "{err}");
     assert!(err.contains("`replank host token compute1`") && err.contains("enrol --coordinator"), "{err}");
     place.ends(&["enrol", "--coordinator", "127.0.0.1:1", "--token", "rpk1.x"], Exit::Usage);
-    assert!(!place.path("identity.pem").exists());
+    assert!(!place.path("state").exists());
 }
 
 #[test]

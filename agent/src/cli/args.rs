@@ -16,7 +16,7 @@ const STYLES: Styles = Styles::styled()
 #[derive(Debug, Parser)]
 #[command(name = "replank-agent", version, styles = STYLES, max_term_width = 100, infer_long_args = false)]
 pub struct Cli {
-    /// The configuration; `conf.d` and the host's identity lie beside it
+    /// The configuration; `conf.d` lies beside it
     #[arg(long, global = true, value_name = "FILE", default_value = config::PATH, value_hint = ValueHint::FilePath)]
     pub config: PathBuf,
     #[command(subcommand)]

@@ -21,7 +21,7 @@ fn mean(path: &Path, config: &Config, policy: &Policy) -> String {
         Some(address) => format!("  its coordinator is at {address}"),
         None => "  no coordinator is named; `replank-agent enrol` names one".to_owned(),
     });
-    let identity = IdentityFiles::within(&config.directory).identity();
+    let identity = IdentityFiles::below(&config.state_directory).identity();
     let there = if identity.exists() { "is" } else { "would be" };
     lines.push(format!("  its identity {there} in {}", identity.display()));
     lines.push(format!(

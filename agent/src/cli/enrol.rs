@@ -15,7 +15,7 @@ const DROP_IN: &str = "conf.d/10-enrolled.toml";
 /// Enrols this host; gives what to say.
 pub(super) async fn enrol(config: &Config, args: &EnrolArgs) -> Result<String, Failure> {
     let host = args.host.as_ref().unwrap_or(&config.host);
-    let files = IdentityFiles::within(&config.directory);
+    let files = IdentityFiles::below(&config.state_directory);
     let enrolment = Enrolment {
         coordinator: &args.coordinator,
         token: &args.token,

@@ -78,11 +78,11 @@ pub const LESSONS: &[Lesson] = &[
     },
     Lesson {
         command: "enrol",
-        does: "Makes a key on this host, has the coordinator sign it for the join token, and keeps the identity beside the configuration. \
-               The coordinator's address and this host's name are written to conf.d/10-enrolled.toml there. The token holds the \
+        does: "Makes a key on this host, has the coordinator sign it for the join token, and keeps the identity in the agent's directory. \
+               The coordinator's address and this host's name are written to conf.d/10-enrolled.toml beside agent.toml. The token holds the \
                fingerprint of the fleet's authority, so no other coordinator can answer. The same command can be given again when its answer \
                was lost.",
-        changes: "identity.pem, authority.pem and conf.d/10-enrolled.toml in /etc/replank.",
+        changes: "/var/lib/replank/identity and /etc/replank/conf.d/10-enrolled.toml.",
         examples: &[
             "replank-agent enrol --coordinator coordinator.example:7443 --token rpk1.…",
             "REPLANK_TOKEN=$(cat token) replank-agent enrol --coordinator 10.0.0.5:7443 --host compute1",

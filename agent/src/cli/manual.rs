@@ -109,7 +109,7 @@ fn sections(lesson: &Lesson) -> Roff {
             "Where things are, and who the coordinator is; files in conf.d beside it have the last word.",
         ),
         (policy::PATH, "What this host lets anybody command at all."),
-        ("/etc/replank/identity.pem", "The key and certificate of this host; for root only."),
+        ("/var/lib/replank/identity", "The key and the certificate of this host, for root only."),
         ("/var/lib/replank", "The ledger, and what is kept for running guests and for the way back."),
     ] {
         roff.control("TP", []).text([bold(file)]).text([roman(what)]);

@@ -37,7 +37,7 @@ impl Assembly {
     /// The first part that cannot be used: identity, coordinator, policy, directory, ledger.
     pub fn of_this_host(config: Config) -> Result<Self, Failure> {
         require_root("run")?;
-        let identity = IdentityFiles::within(&config.directory);
+        let identity = IdentityFiles::below(&config.state_directory);
         let now = UnixSeconds::from_ms(clock::now_ms());
         let credentials =
             identity.load(&config.host, now).map_err(|error| named(error, &config, &identity))?;

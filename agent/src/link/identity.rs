@@ -22,16 +22,16 @@ const LOOK_EVERY: Duration = Duration::from_secs(30);
 const RETRY_AFTER: Duration = Duration::from_secs(60);
 const RENEWAL_TIME_MAX: Duration = Duration::from_secs(30);
 
-/// Where the identity is kept: beside the configuration, in files that only root may read.
+/// Where the identity is kept: a directory of its own that only root may enter.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct IdentityFiles {
     directory: PathBuf,
 }
 
 impl IdentityFiles {
-    /// In the directory of `agent.toml`.
-    pub fn within(directory: &Path) -> Self {
-        Self { directory: directory.to_owned() }
+    /// Below the agent's own directory.
+    pub fn below(state_directory: &Path) -> Self {
+        Self { directory: state_directory.join("identity") }
     }
 
     /// The authority's certificate.
@@ -50,7 +50,7 @@ impl IdentityFiles {
     }
 
     pub(crate) fn make_directory(&self) -> Result<(), LinkError> {
-        let made = std::fs::DirBuilder::new().recursive(true).mode(0o755).create(&self.directory);
+        let made = std::fs::DirBuilder::new().recursive(true).mode(0o700).create(&self.directory);
         made.map_err(|source| {
             LinkError::files(&files::FileError::Write { path: self.directory.clone(), source })
         })

@@ -43,7 +43,7 @@ fn assemble(world: &World, coordinator: &Coordinator, metrics: &str) -> Assembly
         HostGuests::new(config.host.clone(), roots, world.host.directories.clone(), Arc::new(RealPrograms));
     Assembly {
         address: config.coordinator.clone().unwrap(),
-        identity: IdentityFiles::within(&config.directory),
+        identity: IdentityFiles::below(&config.state_directory),
         credentials: coordinator.credentials("compute1"),
         policy: Policy::load(&config.policy).unwrap(),
         host: world.host.clone(),

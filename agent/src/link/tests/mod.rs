@@ -285,7 +285,7 @@ async fn a_token_becomes_an_identity_once_and_the_identity_is_renewed() {
     let coordinator = Coordinator::start().await;
     let address: Address = coordinator.address.parse().unwrap();
     let dir = tempfile::tempdir().unwrap();
-    let files = IdentityFiles::within(dir.path());
+    let files = IdentityFiles::below(dir.path());
     let host = HostName::new("compute1").unwrap();
     let token = coordinator.token("compute1", Duration::from_secs(600));
     let enrolled = enrol(enrolment(&address, &token, &host, &files)).await.unwrap();
@@ -313,7 +313,7 @@ async fn a_token_that_does_not_fit_is_refused_with_its_own_code() {
     let host = HostName::new("compute1").unwrap();
     let used = coordinator.token("compute1", Duration::from_secs(600));
     let first = tempfile::tempdir().unwrap();
-    enrol(enrolment(&address, &used, &host, &IdentityFiles::within(first.path()))).await.unwrap();
+    enrol(enrolment(&address, &used, &host, &IdentityFiles::below(first.path()))).await.unwrap();
     let minute = Duration::from_secs(60);
     for (token, code) in [
         ("rpk1.nonsense".to_owned(), codes::TOKEN_MALFORMED),
@@ -323,7 +323,7 @@ async fn a_token_that_does_not_fit_is_refused_with_its_own_code() {
         (foreign.token("compute1", minute), codes::SERVER_FOREIGN),
     ] {
         let dir = tempfile::tempdir().unwrap();
-        let files = IdentityFiles::within(dir.path());
+        let files = IdentityFiles::below(dir.path());
         // A token that ends now is over in the next second.
         let begun = Instant::now();
         let error = loop {
@@ -354,7 +354,7 @@ async fn nobody_there_is_unreachable_and_passing() {
     let dir = tempfile::tempdir().unwrap();
     let host = HostName::new("compute1").unwrap();
     let error =
-        enrol(enrolment(&address, &token, &host, &IdentityFiles::within(dir.path()))).await.unwrap_err();
+        enrol(enrolment(&address, &token, &host, &IdentityFiles::below(dir.path()))).await.unwrap_err();
     assert_eq!(error.code, codes::UNREACHABLE);
     assert!(error.is_passing());
 }
