@@ -22,6 +22,9 @@ const BUS: (&str, &str) = ("host/systemd/bus.rs", "the connection to systemd, at
 const TRIAL: (&str, &str) =
     ("host/libvirt/trial/", "a trial libvirtd in namespaces of its own, without guests");
 
+const TRACER: (&str, &str) =
+    ("host/opens.rs", "takes the stop with which a traced child of a program of its own begins");
+
 const RULES: &[Rule] = &[
     Rule { word: "kill_process", except: &[OWN_PROGRAMS, TRIAL] },
     Rule { word: ".kill()", except: &[OWN_CLIENT, TRIAL] },
@@ -49,7 +52,7 @@ const RULES: &[Rule] = &[
     Rule { word: "KillUnit", except: &[] },
     Rule { word: "TerminateMachine", except: &[] },
     Rule { word: "KillMachine", except: &[] },
-    Rule { word: "SIGSTOP", except: &[] },
+    Rule { word: "SIGSTOP", except: &[TRACER] },
     Rule { word: "cgroup.kill", except: &[] },
     Rule { word: "cgroup.freeze", except: &[] },
     Rule { word: "freezer.state", except: &[] },

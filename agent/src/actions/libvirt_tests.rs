@@ -159,6 +159,10 @@ impl Guests for Stage {
         census
     }
 
+    fn usage(&self) -> Result<crate::guests::usage::Usage, String> {
+        Ok(crate::guests::usage::Usage::default())
+    }
+
     fn judge(&self, _transaction: &Transaction) -> Result<Vec<Finding>, String> {
         unreachable!("a restart is no transaction")
     }

@@ -21,7 +21,6 @@ mod packages_stage;
 #[cfg(test)]
 mod packages_tests;
 mod passage;
-mod pending;
 mod repository_pin;
 mod staged;
 #[cfg(test)]
@@ -29,6 +28,10 @@ mod sweep;
 #[cfg(test)]
 pub(crate) mod testing;
 mod transaction;
+mod tree_install;
+mod tree_retain;
+mod tree_trial;
+mod tree_use;
 mod unit_drop_in;
 mod unit_enable;
 mod unit_links;

@@ -1,14 +1,15 @@
 //! A world for tests of actions: a host below a temporary directory, with a systemd and guests that are ours.
 
 use crate::guard::Transaction;
+use crate::guests::usage::Usage;
 use crate::host::boundary::Boundary;
 use crate::host::command::RealPrograms;
 use crate::host::dirs::Directories;
 use crate::host::systemd::{LinkChange, Systemd, SystemdError, UnitStatus};
 use crate::host::{Guests, Host};
-use replank_common::census::Census;
+use replank_common::census::{Census, Guest, GuestState, Incarnation};
 use replank_common::finding::Finding;
-use replank_common::ids::{BootId, HostName};
+use replank_common::ids::{BootId, GuestUuid, HostName};
 use std::collections::BTreeMap;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
@@ -97,12 +98,30 @@ impl World {
     }
 }
 
+/// A running guest with this process.
+pub(crate) fn guest(name: &str, pid: u32, machine: Option<&str>) -> Guest {
+    let boot_id = BootId(uuid::Uuid::nil());
+    Guest {
+        uuid: GuestUuid(uuid::Uuid::from_u128(u128::from(pid))),
+        name: name.to_owned(),
+        incarnation: Incarnation { boot_id, pid, start_ticks: 1 },
+        state: GuestState::Running,
+        emulator: "/usr/bin/qemu-system-x86_64".into(),
+        emulator_deleted: false,
+        qemu_version: None,
+        machine: machine.map(str::to_owned),
+        persistent: Some(true),
+        seen_by: std::collections::BTreeSet::new(),
+    }
+}
+
 /// Guests that are said to be there, and findings that are said to be found.
 #[derive(Debug, Default)]
 pub(crate) struct FakeGuests {
     pub(crate) guests: Mutex<Vec<replank_common::census::Guest>>,
     pub(crate) findings: Mutex<Vec<Finding>>,
     pub(crate) judged: Mutex<Vec<Transaction>>,
+    pub(crate) usage: Mutex<Usage>,
 }
 
 impl Guests for FakeGuests {
@@ -118,6 +137,10 @@ impl Guests for FakeGuests {
             ended: Vec::new(),
             disagreements: Vec::new(),
         }
+    }
+
+    fn usage(&self) -> Result<Usage, String> {
+        Ok(self.usage.lock().unwrap().clone())
     }
 
     fn judge(&self, transaction: &Transaction) -> Result<Vec<Finding>, String> {

@@ -248,6 +248,10 @@ impl host::Guests for HostGuests {
         self.take()
     }
 
+    fn usage(&self) -> Result<Usage, String> {
+        self.usage()
+    }
+
     fn judge(&self, transaction: &Transaction) -> Result<Vec<Finding>, String> {
         let usage = self.usage()?;
         let kept = guard::kept(&self.directories.retained())?;

@@ -229,19 +229,19 @@ fn spawn(command: &Command) -> Result<Child, CommandError> {
     })
 }
 
-fn start_error(command: &Command, error: &std::io::Error) -> CommandError {
+pub(super) fn start_error(command: &Command, error: &std::io::Error) -> CommandError {
     CommandError::Start { command: command.to_string(), why: error.to_string() }
 }
 
 /// What a pipe gave so far, and the news that it was closed.
-struct Collected {
+pub(super) struct Collected {
     kept: Arc<Mutex<Vec<u8>>>,
     closed: mpsc::Receiver<()>,
 }
 
 impl Collected {
     /// All of it, or what came until [`PIPE_GRACE`] passed.
-    fn take(self) -> Vec<u8> {
+    pub(super) fn take(self) -> Vec<u8> {
         // Closed, timed out or gone: in each case what is there is what there is.
         let _ = self.closed.recv_timeout(PIPE_GRACE);
         std::mem::take(&mut *self.kept.lock().unwrap_or_else(PoisonError::into_inner))
@@ -249,7 +249,7 @@ impl Collected {
 }
 
 /// Reads a pipe in the background, keeping the first [`OUTPUT_LIMIT`] bytes.
-fn collect(pipe: Option<impl Read + Send + 'static>) -> Collected {
+pub(super) fn collect(pipe: Option<impl Read + Send + 'static>) -> Collected {
     let (sender, closed) = mpsc::channel();
     let kept = Arc::new(Mutex::new(Vec::new()));
     if let Some(mut pipe) = pipe {

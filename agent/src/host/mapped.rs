@@ -17,6 +17,8 @@ pub struct Mapping {
     pub inode: u64,
     /// `major:minor` in hexadecimal, as in the maps file.
     pub device: String,
+    /// What the process writes into it reaches others: memory of a guest that lies in a file, never code.
+    pub shared: bool,
 }
 
 fn pids(host: &Host) -> io::Result<Vec<u32>> {
@@ -40,7 +42,8 @@ fn parse(text: &str) -> Vec<Mapping> {
         .filter_map(|line| {
             // address perms offset dev inode path
             let mut fields = line.splitn(6, ' ');
-            let (range, device, inode) = (fields.next()?, fields.nth(2)?, fields.next()?);
+            let (range, permissions) = (fields.next()?, fields.next()?);
+            let (device, inode) = (fields.nth(1)?, fields.next()?);
             let path = fields.next()?.trim_start();
             // Memory that has a name but no file: memfd, shared anonymous memory, System V.
             let nameless = ["/memfd:", "/dev/zero", "/SYSV"].iter().any(|prefix| path.starts_with(prefix));
@@ -59,6 +62,7 @@ fn parse(text: &str) -> Vec<Mapping> {
                 range: range.to_owned(),
                 inode,
                 device: device.to_owned(),
+                shared: permissions.ends_with('s'),
             })
         })
         .collect()

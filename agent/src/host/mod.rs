@@ -10,13 +10,16 @@ pub mod files;
 pub mod libvirt;
 pub mod mapped;
 pub mod notes;
+pub mod opens;
 pub mod os;
 pub mod packages;
 pub mod proc;
+pub mod retain;
 pub mod space;
 pub mod systemd;
 
 use crate::guard::Transaction;
+use crate::guests::usage::Usage;
 use boundary::Boundary;
 use command::Programs;
 use dirs::Directories;
@@ -33,6 +36,12 @@ use systemd::Systemd;
 pub trait Guests: Debug + Send + Sync {
     /// Takes a census now. Blocking; bounded by the census's own deadlines.
     fn census(&self) -> Census;
+
+    /// What the guests use of the host now.
+    ///
+    /// # Errors
+    /// What cannot be told, which blocks.
+    fn usage(&self) -> Result<Usage, String>;
 
     /// Compares a resolved transaction with what the guests use now: `guests::usage::collect`, then `guard::judge`.
     ///
