@@ -25,13 +25,14 @@ const WATCHED: [&str; 8] = [
     "/var/lib/alternatives",
     "/var/lib/ucf",
 ];
-/// Written by the running system or by libvirt for its guests, not by packages.
-const LIVING: [&str; 9] = [
+/// Written by the running system, by the agent itself, or by libvirt for its guests; not by packages.
+const LIVING: [&str; 10] = [
     "/etc/ld.so.cache",
     "/etc/mtab",
     "/etc/resolv.conf",
     "/etc/adjtime",
     "/etc/.pwd.lock",
+    "/etc/replank",
     "/etc/libvirt/qemu",
     "/etc/libvirt/nwfilter",
     "/etc/libvirt/secrets",
