@@ -2,9 +2,11 @@
 
 use replank_common::ids::HostName;
 use replank_common::reading::{ReadingRequest, ReadingValue};
+use replank_coordinator::config::Folder;
 use replank_coordinator::links::LinksError;
 use replank_coordinator::{codes, links::AskError};
-use replank_identity::{OperatorName, PrivateKey, tls};
+use replank_identity::files::{self, PemPair};
+use replank_identity::{Authority, Credentials, OperatorName, PrivateKey, tls};
 use replank_proto::v1;
 use std::time::{Duration, Instant};
 use tonic::{Code, Status};
@@ -155,4 +157,37 @@ async fn hosts_are_asked_at_once_within_one_deadline() {
     let seen = coordinator.links.seen();
     assert!(seen[&host("compute1")].linked && seen[&host("compute1")].census.is_some());
     assert!(codes::TABLE.iter().any(|(code, _)| *code == codes::LINK_REPLACED));
+}
+
+#[tokio::test]
+async fn the_coordinators_own_certificate_is_renewed_when_due_and_made_anew_when_expired() {
+    const DAY: u64 = 86_400;
+    let dir = tempfile::tempdir().unwrap();
+    let dir = dir.path().join("c");
+    init(&dir);
+    let folder = Folder::new(&dir);
+    // An authority that was there before its leafs.
+    let authority = Authority::create(agent::now().minus(Duration::from_secs(30 * DAY))).unwrap();
+    files::write_public(&folder.authority(), &authority.cert().to_pem()).unwrap();
+    files::write_private(&folder.authority_key(), &authority.key_pem()).unwrap();
+    let on_disk = || {
+        let pair = files::read_identity(&folder.identity()).unwrap();
+        let key = PrivateKey::from_pem(&pair.key).unwrap();
+        Credentials::new(&pair.chain, &key, authority.cert(), agent::now())
+    };
+    // Of a life of ten days nine are over; then, the whole.
+    for (begun_days_ago, is_expired) in [(9, false), (11, true)] {
+        let key = PrivateKey::generate().unwrap();
+        let begun = agent::now().minus(Duration::from_secs(begun_days_ago * DAY));
+        let (csr, life) = (key.request().unwrap(), Duration::from_secs(10 * DAY));
+        let issued = authority.issue_coordinator(&csr, &["localhost"], life, begun).unwrap();
+        let chain = issued.to_pem();
+        files::write_identity(&folder.identity(), &PemPair { chain, key: key.to_pem() }).unwrap();
+        assert_eq!(on_disk().is_err(), is_expired);
+        let coordinator = Coordinator::start(&dir).await;
+        assert_ne!(on_disk().unwrap().identity().serial, issued.serial);
+        // Hosts believe the new one.
+        Host::enrol(&coordinator, &format!("compute{begun_days_ago}")).await.link(&coordinator).await;
+        coordinator.stop().await;
+    }
 }

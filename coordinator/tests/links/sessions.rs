@@ -3,13 +3,14 @@
 use replank_common::ids::Epoch;
 use replank_coordinator::config::Heartbeat;
 use replank_coordinator::drive::DriveError;
+use replank_coordinator::store::{Database, StoreError};
 use replank_proto::v1::{self, LinkRequest, link_request};
 use std::time::{Duration, Instant};
 use tonic::Status;
 
 use crate::agent::Host;
-use crate::coordinator::{Coordinator, PATIENCE, init};
-use crate::plans::host;
+use crate::coordinator::{BY, Coordinator, PATIENCE, init};
+use crate::plans::{host, plan};
 
 async fn linked(coordinator: &Coordinator, name: &str, wished: bool) {
     let begun = Instant::now();
@@ -129,4 +130,22 @@ async fn an_agent_that_obeyed_a_later_coordinator_ends_this_one() {
     assert!(matches!(error, DriveError::Deposed { own: Epoch(1), by: Epoch(9) }), "{error}");
     let refused = coordinator.drive.active().await.unwrap_err();
     assert_eq!(refused.code(), "RP6201");
+}
+
+#[tokio::test]
+async fn a_store_that_a_later_coordinator_took_over_ends_this_one_and_nothing_is_commanded() {
+    let dir = tempfile::tempdir().unwrap();
+    init(&dir.path().join("c"));
+    let mut coordinator = Coordinator::start(&dir.path().join("c")).await;
+    let compute1 = Host::enrol(&coordinator, "compute1").await;
+    let _link = compute1.link(&coordinator).await;
+    let id = coordinator.drive.put_plan(plan(&["compute1"], "").to_bytes()).await.unwrap();
+    assert_eq!(coordinator.store.write(Database::next_epoch).await.unwrap(), Epoch(2));
+    let refused = coordinator.drive.apply(id, BY).await.unwrap_err();
+    assert_eq!(refused.code(), "RP6201", "{refused}");
+    let error = coordinator.end().await;
+    assert!(matches!(&error, DriveError::Store(StoreError::Overtaken { .. })), "{error}");
+    assert_eq!(error.code(), "RP6009");
+    assert!(compute1.commands().is_empty());
+    assert!(coordinator.store.read(|database| database.runs()).await.unwrap().is_empty());
 }
