@@ -1,6 +1,6 @@
 # Each line is a command that a person could type.
 SHELL := /bin/bash
-.PHONY: demo test lint unit doc lab-tests rpm rpm-test lab lab-down bench setup
+.PHONY: demo test lint unit lab-tests rpm rpm-test lab lab-down setup
 
 # The main job, on three real hosts that it boots itself.
 demo: setup rpm-test

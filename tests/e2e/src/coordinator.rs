@@ -56,10 +56,11 @@ impl Coordinator {
                     "init",
                     "--dir",
                     &dir,
-                    "--name",
-                    "coordinator",
+                    // The first is the one that the operator's command line calls: the machine resolves no name of the lab.
                     "--name",
                     &address,
+                    "--name",
+                    "coordinator",
                     "--listen",
                     listen,
                     "--metrics",

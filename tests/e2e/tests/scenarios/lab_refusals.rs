@@ -157,7 +157,7 @@ fn fleet_files(field: &Field) -> Result<()> {
     let cases = [
         spoilt("RP1001", "[fleet]", "[fleet"),
         spoilt("RP1002", "parallel_hosts", "paralel_hosts"),
-        spoilt("RP1003", "canary = 1", "canary = \"many\""),
+        spoilt("RP1003", "gpg_check = false", "gpg_check = \"no\""),
         spoilt("RP1004", "version = \"10.0.2\"\n", ""),
         spoilt("RP1005", "name = \"compute1\"", "name = \"Compute 1\""),
         spoilt("RP1006", "[[host]]", "[[host]]\nname = \"compute1\"\nroles = [\"compute\"]\n[[host]]"),
