@@ -61,7 +61,7 @@ for spec in replank-agent replank-coordinator; do
     rpmbuild -bb --quiet \
         --define "_topdir $work/rpmbuild" --define "_rpmdir $out" --define "_build_name_fmt %%{NAME}-%%{VERSION}-%%{RELEASE}.%%{ARCH}.rpm" \
         --define "replank_version $version" --define "replank_release $release" --define "replank_stage $work/stage" --define "replank_source $root" \
-        --define "_build_id_links none" --define "__strip /bin/true" --target x86_64 \
+        --define "_build_id_links none" --define "__os_install_post %{nil}" --target x86_64 \
         "$here/rpm/$spec.spec"
     echo "$out/$spec-$version-$release.x86_64.rpm"
 done

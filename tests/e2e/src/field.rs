@@ -103,15 +103,15 @@ impl Field {
     /// # Errors
     /// What dnf said.
     pub fn install_agent(&self, host: &Host) -> Result<()> {
-        host.write(
-            AGENT_REPOSITORY,
-            b"[field]\nname=field\nbaseurl=file:///srv/repo/rpm\ngpgcheck=0\n",
-            0o644,
-        )?;
-        host.sh(&format!(
-            "dnf -y -q --disablerepo='*' --enablerepo=field --refresh install replank-agent >/dev/null; rm {AGENT_REPOSITORY}"
-        ))?;
-        Ok(())
+        agent_with_dnf(host, "install")
+    }
+
+    /// Upgrades to the newest agent of the repository with dnf.
+    ///
+    /// # Errors
+    /// What dnf said.
+    pub fn upgrade_agent(&self, host: &Host) -> Result<()> {
+        agent_with_dnf(host, "upgrade")
     }
 
     /// Gives the host a token, enrols its agent and starts it.
@@ -468,6 +468,14 @@ impl Field {
     pub fn heal(&self, host: &str) -> Result<()> {
         Ok(self.lab.heal_link(host)?)
     }
+}
+
+fn agent_with_dnf(host: &Host, verb: &str) -> Result<()> {
+    host.write(AGENT_REPOSITORY, b"[field]\nname=field\nbaseurl=file:///srv/repo/rpm\ngpgcheck=0\n", 0o644)?;
+    host.sh(&format!(
+        "dnf -y -q --disablerepo='*' --enablerepo=field --refresh {verb} replank-agent >/dev/null; rm {AGENT_REPOSITORY}"
+    ))?;
+    Ok(())
 }
 
 /// Holds that are reached and not approved.

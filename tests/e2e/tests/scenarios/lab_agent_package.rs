@@ -22,7 +22,7 @@ fn installed_upgraded_and_removed_under_guests() -> Result<()> {
     host.must(&["rpm", "-V", "replank-agent"])?;
 
     repo::add(&field.repository, &newer_build(&field)?)?;
-    field.install_agent(host)?;
+    field.upgrade_agent(host)?;
     let second = host.must(&["rpm", "-q", "replank-agent"])?;
     println!("{} → {}", first.trim(), second.trim());
     ensure!(first != second, "dnf did not upgrade {first}");

@@ -10,6 +10,8 @@ use std::path::Path;
 use std::process::Output;
 use std::time::{Duration, Instant};
 
+const IDENTITY: [&str; 2] = ["identity.pem", "authority.pem"];
+const FORGET: &str = "rm /etc/replank/identity.pem /etc/replank/authority.pem";
 const LIMIT: Duration = Duration::from_secs(200);
 
 /// Join tokens: expired, used, of another host, of another fleet, malformed. And a host's certificate used for another host.
@@ -38,13 +40,12 @@ fn at_the_doors() -> Result<()> {
     // compute2 takes compute1's identity: its own agent will not speak for another host…
     let identity = field.path("stolen");
     steal(one, &identity)?;
-    for file in ["identity.pem", "authority.pem"] {
-        two.push(&identity.join(file), &format!("/var/lib/replank/identity/{file}"), 0o600)?;
+    for file in IDENTITY {
+        two.push(&identity.join(file), &format!("/etc/replank/{file}"), 0o600)?;
     }
-    two.sh("chmod 700 /var/lib/replank/identity")?;
     let stolen = two.run(&["replank-agent", "run"])?;
     refused("an agent with another host's certificate", &stolen, "RP4011")?;
-    two.sh("rm -r /var/lib/replank/identity")?;
+    two.sh(FORGET)?;
     // … and neither does the coordinator believe a program that does.
     let address = SocketAddr::from((field.lab.coordinator_address(), PORT));
     let answer = field.lab.within(|| Ok(impostor::link(&identity, address, "compute2")))??;
@@ -53,7 +54,7 @@ fn at_the_doors() -> Result<()> {
     ensure!(status.message().contains("RP6103"), "refused without its code: {status:?}");
 
     // The same token with another key: the first key alone is admitted by it.
-    one.sh("systemctl stop replank-agent.service && rm -r /var/lib/replank/identity")?;
+    one.sh(&format!("systemctl stop replank-agent.service && {FORGET}"))?;
     refused("a token that was used", &enrol(one, &used)?, "RP4016")?;
     std::thread::sleep(Duration::from_secs(62).saturating_sub(made.elapsed()));
     refused("a token that has expired", &enrol(one, &short_lived)?, "RP4017")?;
@@ -142,9 +143,9 @@ fn steal(host: &Host, to: &Path) -> Result<()> {
     use std::os::unix::fs::PermissionsExt;
     std::fs::create_dir(to)?;
     std::fs::set_permissions(to, std::fs::Permissions::from_mode(0o700))?;
-    for file in ["identity.pem", "authority.pem"] {
+    for file in IDENTITY {
         let path = to.join(file);
-        std::fs::write(&path, host.read(&format!("/var/lib/replank/identity/{file}"))?)?;
+        std::fs::write(&path, host.read(&format!("/etc/replank/{file}"))?)?;
         std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o600))?;
     }
     Ok(())
