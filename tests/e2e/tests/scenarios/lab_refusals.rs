@@ -123,7 +123,7 @@ fn other_fleet(field: &Field) -> Result<String> {
         &field.lab,
         &field.packages,
         &field.path("other"),
-        "127.0.0.1:7444",
+        "0.0.0.0:7444",
         "127.0.0.1:9750",
     )?;
     other.start(&field.lab)?;
