@@ -11,7 +11,8 @@ use std::process::Output;
 use std::time::{Duration, Instant};
 
 const IDENTITY: [&str; 2] = ["identity.pem", "authority.pem"];
-const FORGET: &str = "rm /etc/replank/identity.pem /etc/replank/authority.pem";
+const IDENTITY_DIRECTORY: &str = "/var/lib/replank/identity";
+const FORGET: &str = "rm -r /var/lib/replank/identity";
 const LIMIT: Duration = Duration::from_secs(200);
 
 /// Join tokens: expired, used, of another host, of another fleet, malformed. And a host's certificate used for another host.
@@ -40,8 +41,9 @@ fn at_the_doors() -> Result<()> {
     // compute2 takes compute1's identity: its own agent will not speak for another host…
     let identity = field.path("stolen");
     steal(one, &identity)?;
+    two.must(&["mkdir", "-p", "-m", "0700", IDENTITY_DIRECTORY])?;
     for file in IDENTITY {
-        two.push(&identity.join(file), &format!("/etc/replank/{file}"), 0o600)?;
+        two.push(&identity.join(file), &format!("{IDENTITY_DIRECTORY}/{file}"), 0o600)?;
     }
     let stolen = two.run(&["replank-agent", "run"])?;
     refused("an agent with another host's certificate", &stolen, "RP4011")?;
@@ -145,7 +147,7 @@ fn steal(host: &Host, to: &Path) -> Result<()> {
     std::fs::set_permissions(to, std::fs::Permissions::from_mode(0o700))?;
     for file in IDENTITY {
         let path = to.join(file);
-        std::fs::write(&path, host.read(&format!("/etc/replank/{file}"))?)?;
+        std::fs::write(&path, host.read(&format!("{IDENTITY_DIRECTORY}/{file}"))?)?;
         std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o600))?;
     }
     Ok(())
