@@ -1,5 +1,7 @@
 //! The program as it is typed and as systemd runs it.
 
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
 use replank_agent::cli::exit::Exit;
 use replank_agent::cli::{lessons, manual};
 use replank_common::ids::HostName;

@@ -508,7 +508,7 @@ mod tests {
         let of_step = || ledger.of_step(&id("do", 1).run, &id("do", 1).step).unwrap();
         ledger.intend(intent(1, tree("/first"))).unwrap();
         let failed = |restored| Outcome::Failed {
-            code: "RP5000".into(),
+            code: "RP5111".into(),
             error: "e".into(),
             remedy: "r".into(),
             restored,
@@ -547,7 +547,7 @@ mod tests {
         ledger.end_unbegun(id("do", 1), plan(), mask(), None, refused.clone(), 1).unwrap();
         assert_eq!(ledger.look_up(&id("do", 1)).unwrap().unwrap().outcome(), Some(&refused));
         let failed = Outcome::Failed {
-            code: "RP5000".into(),
+            code: "RP5111".into(),
             error: "e".into(),
             remedy: "r".into(),
             restored: false,
