@@ -6,7 +6,7 @@
 //! | --- | --- | --- |
 //! | `Stopped Shutdown` | not announced as `Shutdown … host request` | the guest shut itself down |
 //! | `Stopped Shutdown` | announced as `Shutdown … host request` | unattributed: qemu got a signal, from the end of its scope for instance |
-//! | `Stopped Destroyed` | libvirtd has run for [`STEADY_MS`] | asked of libvirt |
+//! | `Stopped Destroyed` | libvirtd has run for [`steady_ms`] | asked of libvirt |
 //! | `Stopped Destroyed` | libvirtd is younger, or gone | unattributed: a starting libvirtd ends guests that it cannot take over |
 //! | `Stopped Migrated` | | left by migration |
 //! | `Stopped Failed`, `Crashed`, `Saved`, anything else, or nothing | | unattributed, with what is known |
@@ -28,9 +28,12 @@ pub const WAIT_FOR_LIBVIRT_MS: u64 = 600;
 const KEEP_EVENTS_MS: u64 = 30_000;
 /// How long an unexplained end can still be corrected.
 const CORRECT_MS: u64 = 60_000;
-/// libvirt's own limit for connecting to the monitor of a guest while it starts: what it ends, it ends within that time
-/// (libvirt's `qemuConnectMonitor`, 30 s).
-pub const STEADY_MS: u64 = 30_000;
+/// After this time since its start, libvirtd does not end a guest because it cannot take it over. What it so ends, it ends within its own
+/// limit for connecting to the guest's monitor: 30 s and, since libvirt 3.2, one more for each GiB of the guest (`qemuConnectMonitor`). `memory_mib`: the guest's memory; `None` when it cannot be told, which is taken for 1 TiB.
+pub fn steady_ms(memory_mib: Option<u64>) -> u64 {
+    let gib = memory_mib.unwrap_or(1 << 20).div_ceil(1024);
+    gib.saturating_add(30).saturating_mul(1000)
+}
 
 /// One of libvirt's lifecycle events.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -61,6 +64,8 @@ pub struct Death {
     pub incarnation: Incarnation,
     pub at_ms: UnixMs,
     pub exit: Option<Exit>,
+    /// See [`steady_ms`].
+    pub steady_ms: u64,
 }
 
 /// Brings ends and events together, in whichever order they come. Times are of one monotonic clock, in milliseconds.
@@ -94,9 +99,9 @@ impl Attributor {
         for (died, death) in std::mem::take(&mut self.pending) {
             let said = self.take_words(&death.name);
             if said.stopped.is_some() {
-                ends.push(end(&death, cause(&said, daemon, death.exit)));
+                ends.push(end(&death, cause(&said, daemon, &death)));
             } else if daemon == DaemonThen::Absent || now.saturating_sub(died) >= WAIT_FOR_LIBVIRT_MS {
-                ends.push(end(&death, cause(&said, daemon, death.exit)));
+                ends.push(end(&death, cause(&said, daemon, &death)));
                 self.put_back(now, &death.name, &said);
                 self.unexplained.push((now, death));
             } else {
@@ -107,7 +112,7 @@ impl Attributor {
         for (decided, death) in std::mem::take(&mut self.unexplained) {
             let said = self.take_words(&death.name);
             if said.stopped.is_some() {
-                ends.push(end(&death, cause(&said, daemon, death.exit)));
+                ends.push(end(&death, cause(&said, daemon, &death)));
             } else {
                 self.put_back(now, &death.name, &said);
                 if now.saturating_sub(decided) < CORRECT_MS {
@@ -169,13 +174,13 @@ fn end(death: &Death, cause: EndCause) -> GuestEnd {
     }
 }
 
-fn cause(words: &Words, daemon: DaemonThen, exit: Option<Exit>) -> EndCause {
+fn cause(words: &Words, daemon: DaemonThen, death: &Death) -> EndCause {
     let asked_by_host = words.shutdown.as_deref().is_some_and(|detail| detail.contains("host request"));
     let said = words.stopped.as_ref().map(|(event, detail)| (event.as_str(), detail.as_str()));
     let why = match (said, daemon) {
         (Some(("Stopped", "Shutdown")), _) if !asked_by_host => return EndCause::GuestShutdown,
         (Some(("Stopped", "Migrated")), _) => return EndCause::Migrated,
-        (Some(("Stopped", "Destroyed")), DaemonThen::RunsFor { ms }) if ms >= STEADY_MS => {
+        (Some(("Stopped", "Destroyed")), DaemonThen::RunsFor { ms }) if ms >= death.steady_ms => {
             return EndCause::AskedOfLibvirt { who: None };
         }
         (Some(("Stopped", "Destroyed")), DaemonThen::RunsFor { ms }) => format!(
@@ -191,14 +196,14 @@ fn cause(words: &Words, daemon: DaemonThen, exit: Option<Exit>) -> EndCause {
         }
         (Some((event, detail)), _) => format!("libvirt says `{event} {detail}`"),
         (None, DaemonThen::Absent) => "libvirtd does not run, so nobody says why".to_owned(),
-        (None, DaemonThen::RunsFor { ms }) if ms < STEADY_MS => {
+        (None, DaemonThen::RunsFor { ms }) if ms < death.steady_ms => {
             format!("libvirt has not said why; libvirtd had started {} s before", ms / 1000)
         }
         (None, DaemonThen::RunsFor { .. }) => {
             format!("libvirt has not said why within {WAIT_FOR_LIBVIRT_MS} ms")
         }
     };
-    let known = match exit {
+    let known = match death.exit {
         Some(exit) => format!("{exit}; {why}"),
         None => why,
     };
@@ -221,7 +226,20 @@ mod tests {
             incarnation,
             at_ms: 1,
             exit: Some(Exit::Signal(9)),
+            steady_ms: steady_ms(Some(1024)),
         }
+    }
+
+    /// libvirt gives a large guest's monitor longer, and ends the guest after that.
+    #[test]
+    fn a_large_guest_that_a_young_libvirtd_ends_is_not_its_owners_doing() {
+        let large = Death { steady_ms: steady_ms(Some(256 << 10)), ..death() };
+        let mut attributor = Attributor::default();
+        attributor.died(0, large);
+        attributor.happened(1, says("Stopped", "Destroyed"));
+        let ends = attributor.decided(2, DaemonThen::RunsFor { ms: 250_000 });
+        assert!(matches!(&ends[0].cause, EndCause::Unattributed { .. }), "{ends:?}");
+        assert!(steady_ms(None) > steady_ms(Some(256 << 10)));
     }
 
     fn says(event: &str, detail: &str) -> LifecycleEvent {
@@ -264,7 +282,7 @@ mod tests {
 
     #[test]
     fn a_libvirtd_that_has_just_started_or_is_gone_does_not_vouch_for_a_destruction() {
-        let young = DaemonThen::RunsFor { ms: STEADY_MS - 1 };
+        let young = DaemonThen::RunsFor { ms: death().steady_ms - 1 };
         for daemon in [young, DaemonThen::Absent] {
             assert!(!cause_of(&[("Stopped", "Destroyed")], daemon).is_owners_doing());
         }

@@ -111,6 +111,15 @@ pub fn compare(seen: &Seen, boot_id: BootId, version: impl Fn(&QemuProcess) -> O
             .map(|(path, why)| Disagreement::BadStatusFile { path: path.clone(), why: why.clone() }),
     );
 
+    // libvirt takes one of them and leaves the other; nobody knows which.
+    let mut first_of: BTreeMap<GuestUuid, &StatusFile> = BTreeMap::new();
+    for file in &files.good {
+        if let Some(first) = first_of.insert(file.uuid, file) {
+            let why = format!("it is of guest {} as {} is too", file.uuid, first.path.display());
+            result.disagreements.push(Disagreement::BadStatusFile { path: file.path.clone(), why });
+        }
+    }
+
     for uuid in all {
         let own = processes.get(&uuid).map(Vec::as_slice).unwrap_or_default();
         let file = by_uuid.get(&uuid).copied();
@@ -300,6 +309,14 @@ mod tests {
         let mut seen = agreed();
         seen.status_files.as_mut().unwrap().bad.push((PathBuf::from("x.xml"), "torn".to_owned()));
         assert_eq!(compared(&seen).disagreements.len(), 1);
+        let mut seen = agreed();
+        let files = &mut seen.status_files.as_mut().unwrap().good;
+        let copy = StatusFile { path: PathBuf::from("guest1-old.xml"), ..files[0].clone() };
+        files.insert(1, copy);
+        let [Disagreement::BadStatusFile { path, why }] = &compared(&seen).disagreements[..] else {
+            panic!()
+        };
+        assert!(path.ends_with("guest1-old.xml") && why.contains("guest1.xml"), "{why}");
     }
 
     #[test]

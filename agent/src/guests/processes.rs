@@ -98,6 +98,34 @@ pub fn start_ticks(proc: &Path, pid: u32) -> Option<u64> {
     process.stat().ok().filter(|stat| !is_dead(stat)).map(|stat| stat.starttime)
 }
 
+/// The memory that a qemu was started with (`-m`), hot-plugged memory included as far as it may grow; `None` when it is not told.
+pub fn memory_mib(proc: &Path, pid: u32) -> Option<u64> {
+    let process = Process::new_with_root(proc.join(pid.to_string())).ok()?;
+    let arguments = arguments(&process);
+    let at = arguments.iter().position(|argument| argument == b"-m")?;
+    let text = std::str::from_utf8(arguments.get(at + 1)?).ok()?;
+    let parts = text.split(',').filter_map(|part| match part.split_once('=') {
+        None => Some(part),
+        Some(("size" | "maxmem", size)) => Some(size),
+        Some(_) => None,
+    });
+    parts.filter_map(mib).max()
+}
+
+/// A size as qemu's `-m` takes it: MiB without a suffix.
+fn mib(text: &str) -> Option<u64> {
+    let digits = text.trim_end_matches(|c: char| c.is_ascii_alphabetic());
+    let number: u64 = digits.parse().ok()?;
+    match text[digits.len()..].to_ascii_lowercase().as_str() {
+        "b" => Some(number >> 20),
+        "k" => Some(number >> 10),
+        "" | "m" => Some(number),
+        "g" => number.checked_mul(1 << 10),
+        "t" => number.checked_mul(1 << 20),
+        _ => None,
+    }
+}
+
 fn is_dead(stat: &Stat) -> bool {
     matches!(stat.state, 'Z' | 'X' | 'x')
 }
@@ -303,6 +331,23 @@ pub(crate) mod tests {
         let Some(Kind::Qemu(line)) = kind(&words(&typed)) else { panic!("not a guest") };
         assert_eq!((line.name, line.machine.as_deref()), (None, Some("q35")));
         assert_eq!(kind(&words("/usr/bin/qemu-img convert -uuid x")), None);
+    }
+
+    #[test]
+    fn memory_is_read_as_libvirt_says_it() {
+        let dir = tempfile::tempdir().unwrap();
+        for (text, mib) in [
+            ("size=268435456k", Some(262_144)),
+            ("size=1048576k,slots=16,maxmem=4194304k", Some(4096)),
+            ("2048", Some(2048)),
+            ("4G", Some(4096)),
+            ("much", None),
+        ] {
+            let args = ["/usr/bin/qemu-system-x86_64", "-m", text, "-uuid", UUID];
+            fake_process(dir.path(), 40, 1, "qemu-system-x86", 7, &args, "/usr/bin/qemu-system-x86_64");
+            assert_eq!(memory_mib(dir.path(), 40), mib, "{text}");
+        }
+        assert_eq!(memory_mib(dir.path(), 41), None);
     }
 
     #[test]

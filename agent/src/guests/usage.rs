@@ -204,7 +204,11 @@ fn mapped(process: &Process, pid: u32) -> Result<Option<Vec<MappedFile>>, String
         {
             let (major, minor) = (map.dev.0.unsigned_abs(), map.dev.1.unsigned_abs());
             let file = FileId { device: rustix::fs::makedev(major, minor), inode: map.inode };
-            files.insert(path, (file, deleted));
+            // Of a file that was replaced since, a process may have both mapped: the one that is there can still be written into.
+            let known = files.entry(path).or_insert((file, deleted));
+            if known.1 && !deleted {
+                *known = (file, deleted);
+            }
         }
     }
     Ok(Some(files.into_iter().map(|(path, (file, deleted))| (path, file, deleted)).collect()))
@@ -353,6 +357,18 @@ mod tests {
         )
         .unwrap();
         Roots { proc, cgroup: dir.join("cgroup"), ..Roots::default() }
+    }
+
+    #[test]
+    fn a_file_that_was_replaced_while_an_older_one_stays_mapped_is_still_in_use() {
+        let dir = tempfile::tempdir().unwrap();
+        let roots = guest(dir.path());
+        let maps = "7f0000000000-7f0000001000 r-xp 00000000 fe:01 80 /usr/lib/libnss_x.so.2\n\
+            7f0000001000-7f0000002000 r-xp 00000000 fe:01 77 /usr/lib/libnss_x.so.2 (deleted)\n";
+        fs::write(roots.proc.join("40/maps"), maps).unwrap();
+        let usage = collect(&roots, &dir.path().join("root")).unwrap();
+        let used = usage.file(Path::new("/usr/lib/libnss_x.so.2")).unwrap();
+        assert!(!used.deleted && used.file.inode == 80, "{used:?}");
     }
 
     #[test]

@@ -8,7 +8,7 @@
 //! An end is given to [`Attributor`], which waits a little for libvirt's word.
 
 use super::HostGuests;
-use super::attribution::{Attributor, DaemonThen, Death, LifecycleEvent};
+use super::attribution::{Attributor, DaemonThen, Death, LifecycleEvent, steady_ms};
 use super::events;
 use super::pidfd::{self, Exit, Opened};
 use super::proc_events;
@@ -120,6 +120,8 @@ async fn exits(connector: Option<&AsyncFd<OwnedFd>>) -> Vec<proc_events::Ended> 
 struct Watched {
     uuid: GuestUuid,
     name: String,
+    /// See [`steady_ms`]; read while the process lives.
+    steady_ms: u64,
     /// Waits for the handle; absent where the kernel gives none.
     handle: Option<JoinHandle<()>>,
 }
@@ -207,7 +209,8 @@ impl Watcher {
     }
 
     fn follow(&mut self, incarnation: Incarnation, uuid: GuestUuid, name: String) {
-        let mut watched = Watched { uuid, name, handle: None };
+        let steady_ms = steady_ms(processes::memory_mib(self.proc(), incarnation.pid));
+        let mut watched = Watched { uuid, name, steady_ms, handle: None };
         if self.has_pidfd {
             match pidfd::open(self.proc(), incarnation) {
                 Opened::Handle(handle) => {
@@ -276,7 +279,14 @@ impl Watcher {
             .in_census()
             .remove(&incarnation)
             .map_or_else(|| watched.name.clone(), |(_, name)| name);
-        let death = Death { uuid: watched.uuid, name, incarnation, at_ms: now_ms(), exit };
+        let death = Death {
+            uuid: watched.uuid,
+            name,
+            incarnation,
+            at_ms: now_ms(),
+            exit,
+            steady_ms: watched.steady_ms,
+        };
         self.attributor.died(self.now(), death);
     }
 

@@ -18,7 +18,8 @@ pub fn of(host: &Host, path: &Path) -> io::Result<SpaceFact> {
         path: path.to_owned(),
         total_bytes: stat.f_blocks.saturating_mul(stat.f_frsize),
         available_bytes: stat.f_bavail.saturating_mul(stat.f_frsize),
-        free_inodes: stat.f_favail,
+        // A file system without a fixed number of them says that it has none at all; none free of some is another matter.
+        free_inodes: if stat.f_files == 0 { u64::MAX } else { stat.f_favail },
         read_only: stat.f_flag.contains(StatVfsMountFlags::RDONLY),
     })
 }
