@@ -141,4 +141,5 @@ codes! {
     LIBVIRT_TRIAL_UNCLEAR "RP5513" "a trial of libvirt does not tell about a guest"
     LIBVIRT_TRIAL "RP5514" "a trial of libvirt could not be carried out"
     LIBVIRT_SOCKET "RP5515" "a socket of libvirt does not listen"
+    LIBVIRT_AUTOSTART "RP5516" "a restart of libvirt would start a domain"
 }

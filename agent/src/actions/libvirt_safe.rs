@@ -65,12 +65,32 @@ pub(super) fn safe_to_restart(host: &Host, unit: &str) -> Result<(), Refusal> {
             "see whether `virsh list` and `virsh domjobinfo` answer on the host",
         ),
     }
+    match Libvirt::new(host).autostarted() {
+        // The census of this moment: what was told when the plan was made may have ended since.
+        Ok(names) => {
+            let active = host.guests.census().guests;
+            for name in names.iter().filter(|name| !active.values().any(|guest| guest.name == **name)) {
+                block(
+                    "RP5516",
+                    format!("domain {name}"),
+                    "it is flagged autostart and does not run: a starting libvirtd starts it".to_owned(),
+                    "start it, or take the flag away (`virsh autostart --disable`), then retry; see first that it runs on no other \
+                     host",
+                );
+            }
+        }
+        Err(error) => block(
+            "RP5501",
+            "libvirtd".to_owned(),
+            format!("which domains it would start cannot be told: {error}"),
+            "see whether `virsh list --all --autostart` answers on the host",
+        ),
+    }
     match space::of(host, Path::new("/run")) {
         Ok(run)
             if !run.read_only
                 && run.available_bytes >= RUN_SPARE_BYTES
-                // A file system without a fixed number of inodes says 0 of 0.
-                && (run.free_inodes >= RUN_SPARE_INODES || run.free_inodes == 0) => {}
+                && run.free_inodes >= RUN_SPARE_INODES => {}
         Ok(run) => block(
             "RP5506",
             "/run".to_owned(),

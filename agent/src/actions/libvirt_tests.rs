@@ -38,6 +38,8 @@ struct State {
     listening: BTreeSet<String>,
     enabled: BTreeSet<String>,
     kill_mode: &'static str,
+    /// Domains flagged autostart.
+    autostart: &'static str,
     /// Everything that was asked of systemd, in order.
     jobs: Vec<String>,
     /// Process that ends when the daemon starts.
@@ -137,6 +139,8 @@ impl Programs for Stage {
             panic!("`{line}` was run while libvirtd is stopped: that would start it");
         } else if line.contains("version --daemon") {
             format!("Running against daemon: {}\n", state.running)
+        } else if line.contains("--autostart") {
+            format!("{}\n", state.autostart)
         } else {
             "\n".to_owned()
         };
@@ -234,6 +238,7 @@ fn field() -> Field {
             listening: names.clone().into(),
             enabled: names.into(),
             kill_mode: "process",
+            autostart: "",
             jobs: Vec::new(),
             kills: None,
             ended: Vec::new(),
@@ -334,7 +339,8 @@ fn a_daemon_that_somebody_else_stopped_is_not_started() {
 #[test]
 fn what_would_cost_a_guest_is_refused_before_the_daemon_is_touched() {
     type Spoil = fn(&Field);
-    let cases: [(&str, Spoil); 4] = [
+    let cases: [(&str, Spoil); 5] = [
+        ("RP5516", |field| field.stage.state.lock().unwrap().autostart = "elsewhere"),
         ("RP5503", |field| field.stage.state.lock().unwrap().kill_mode = "control-group"),
         ("RP5504", |field| {
             let unknown = Disagreement::Twice { guest: GuestUuid(uuid::Uuid::nil()), pids: vec![1, 2] };
