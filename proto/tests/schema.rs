@@ -3,6 +3,8 @@
 //! After an addition, `REPLANK_PROTO_BASELINE=write cargo test -p replank-proto --test schema` brings the baseline up to date. It refuses to
 //! write when something was removed, renamed, renumbered or retyped: a peer of an earlier version would misread the wire.
 
+#![expect(clippy::unwrap_used, reason = "a test's helpers fail as its tests do")]
+
 use prost_types::field_descriptor_proto::{Label, Type};
 use prost_types::{
     DescriptorProto, EnumDescriptorProto, FieldDescriptorProto, FileDescriptorSet, MethodDescriptorProto,
