@@ -108,9 +108,17 @@ impl Watch {
             tokio::select! {
                 biased;
                 () = tokio::time::sleep_until(look_at) => {
-                    if self.look(coordinator).await? {
-                        return Ok(());
+                    let stands = self.look(coordinator).await;
+                    let ends = match &stands {
+                        Ok(ended) => *ended,
+                        Err(failure) => !is_broken(failure),
+                    };
+                    if ends {
+                        self.rest(coordinator, &mut stream).await?;
+                        self.bars = None;
+                        return stands.map(drop);
                     }
+                    stands?;
                     look_at = Instant::now() + REFRESH;
                 }
                 message = next(coordinator, &mut stream) => {
@@ -120,6 +128,21 @@ impl Watch {
                 }
             }
         }
+    }
+
+    /// Prints the lines that are on their way: where the run stands may be known before the line that says so has come.
+    async fn rest(
+        &mut self,
+        coordinator: &Coordinator,
+        stream: &mut Streaming<WatchResponse>,
+    ) -> Result<(), Failure> {
+        let mut until = Instant::now() + QUIET;
+        while let Ok(message) = tokio::time::timeout_at(until, next(coordinator, stream)).await {
+            if self.show(&message?)? {
+                until = Instant::now() + QUIET;
+            }
+        }
+        Ok(())
     }
 
     /// Prints one message; whether it was a line of the journal.
@@ -171,7 +194,6 @@ impl Watch {
         match view.phase {
             Phase::Halted => {
                 self.tell(&view);
-                self.bars = None;
                 Err(Failure::Halted { run })
             }
             Phase::AtHold | Phase::Held | Phase::Paused => {
@@ -179,7 +201,6 @@ impl Watch {
                 if !self.wanted.until_hold {
                     return Ok(false);
                 }
-                self.bars = None;
                 Err(Failure::Waits { run })
             }
             Phase::Aborted | Phase::RolledBack if self.wanted.completed => {

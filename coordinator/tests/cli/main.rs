@@ -1,0 +1,11 @@
+//! The command line as an operator has it: the real binary, its exit codes, its words, and the coordinator that it talks to.
+
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+mod coordinator;
+mod files;
+mod journey;
+mod manual;
+mod pages;
+mod refusals;
+mod support;
