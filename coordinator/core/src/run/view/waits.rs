@@ -7,8 +7,8 @@ use crate::run::event::When;
 use crate::run::machine::{Block, Machine};
 use crate::run::state::{Course, StepPhase};
 use replank_common::UnixMs;
-use replank_common::ids::StepId;
-use std::collections::BTreeSet;
+use replank_common::ids::{GuestUuid, StepId};
+use std::collections::{BTreeMap, BTreeSet};
 
 impl Machine {
     pub(super) fn waits(&self, now_ms: UnixMs) -> Vec<WaitView> {
@@ -33,6 +33,7 @@ impl Machine {
 
     fn halt_waits(&self, waits: &mut Vec<WaitView>) {
         let run = self.run_name();
+        let resume = format!("replank resume {run}{}", self.acknowledging());
         for loss in &self.state.open {
             let (code, host) = match &loss.reason {
                 HaltReason::GuestLost { host, .. } => (codes::RUN_GUEST_LOST, Some(host.clone())),
@@ -47,10 +48,29 @@ impl Machine {
                 since_ms: self.state.halt.as_ref().map(|halt| halt.since_ms),
                 overdue: false,
                 remedy: format!(
-                    "find out what ended it; then `replank resume {run}` acknowledging the guest, `replank abort {run}` or `replank rollback {run}`"
+                    "find out what ended it; then `{resume}`, `replank abort {run}` or `replank rollback {run}`"
                 ),
             });
         }
+    }
+
+    /// The option that names every guest to acknowledge; by UUID where a name is not plain or not one guest's.
+    fn acknowledging(&self) -> String {
+        let guests: BTreeMap<GuestUuid, &str> = self
+            .state
+            .open
+            .iter()
+            .flat_map(|loss| &loss.guests)
+            .map(|(uuid, name)| (*uuid, name.as_str()))
+            .collect();
+        let word = |(uuid, name): (&GuestUuid, &&str)| {
+            let plain = name.starts_with(|c: char| c.is_ascii_alphanumeric())
+                && name.chars().all(|c| c.is_ascii_alphanumeric() || "-_.".contains(c));
+            let alone = guests.values().filter(|other| *other == name).count() == 1;
+            if plain && alone { format!(" {name}") } else { format!(" {uuid}") }
+        };
+        let words: String = guests.iter().map(word).collect();
+        if words.is_empty() { words } else { format!(" --acknowledge-lost{words}") }
     }
 
     fn during_text(&self, during: &[StepId]) -> String {
