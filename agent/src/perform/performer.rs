@@ -273,9 +273,11 @@ impl Performer {
             Work::Do(action) => Some(action),
             Work::Undo(_) => None,
         });
-        let record = match &known {
-            Some(entry) => entry.undo().cloned(),
-            None => standing_record(&entries).cloned(),
+        let record = match (&known, action) {
+            (Some(entry), _) => entry.undo().cloned(),
+            // Whether the way back is safe is asked anew each time: it changes nothing, and guests come and go between two rollbacks.
+            (None, Some(Action::LibvirtTrial(_))) => entries.iter().find_map(Entry::undo).cloned(),
+            (None, _) => standing_record(&entries).cloned(),
         };
         let (Some(action), Some(record)) = (action, record) else {
             return self.end_unbegun(command, None, done(How::NothingToUndo, began, Report::default()));

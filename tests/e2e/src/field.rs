@@ -247,8 +247,9 @@ impl Field {
     /// It was refused, stopped, or took too long.
     pub fn roll_back(&self, run: &RunRef, limit: Duration) -> Result<RunView> {
         self.replank(&["rollback", &run.0])?;
+        // While it is asked for, the view still tells why an earlier one was refused.
         let view = self.wait(run, limit, "is rolled back", |view| {
-            view.phase == Phase::RolledBack || !view.way_back_closed.is_empty()
+            !matches!(view.phase, Phase::AskingWayBack | Phase::RollingBack | Phase::Closing)
         })?;
         if view.phase == Phase::RolledBack {
             return Ok(view);

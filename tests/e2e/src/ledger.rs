@@ -60,8 +60,8 @@ pub fn carried_out(host: &Host) -> Result<BTreeMap<(String, &'static str), usize
 pub struct HostRecord {
     /// Starts of libvirtd, counted by systemd's invocations in the journal.
     pub libvirtd_starts: usize,
-    /// `status installed libvirt-daemon:…` in dpkg's log.
-    pub libvirt_configured: usize,
+    /// `upgrade libvirt-daemon:…` in dpkg's log.
+    pub libvirt_upgrades: usize,
     /// Transactions of dnf that changed something.
     pub dnf_transactions: usize,
 }
@@ -81,8 +81,8 @@ impl HostRecord {
                 "journalctl -b -u libvirtd.service -o json --output-fields=INVOCATION_ID --no-pager |
                  grep -o '\"INVOCATION_ID\":\"[0-9a-f]*\"' | sort -u | wc -l",
             )?,
-            libvirt_configured: count(
-                "cat /var/log/dpkg.log 2>/dev/null | grep -c ' status installed libvirt-daemon:' || :",
+            libvirt_upgrades: count(
+                "cat /var/log/dpkg.log 2>/dev/null | grep -c ' upgrade libvirt-daemon:' || :",
             )?,
             dnf_transactions: count("dnf -q history list 2>/dev/null | grep -c '^ *[0-9]' || :")?,
         })
@@ -92,7 +92,7 @@ impl HostRecord {
     pub fn since(&self, earlier: &Self) -> Self {
         Self {
             libvirtd_starts: self.libvirtd_starts - earlier.libvirtd_starts,
-            libvirt_configured: self.libvirt_configured - earlier.libvirt_configured,
+            libvirt_upgrades: self.libvirt_upgrades - earlier.libvirt_upgrades,
             dnf_transactions: self.dnf_transactions - earlier.dnf_transactions,
         }
     }

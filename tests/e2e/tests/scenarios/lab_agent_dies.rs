@@ -33,7 +33,7 @@ fn at_every_boundary_of_the_ledger() -> Result<()> {
     let since = HostRecord::of(host)?.since(&was);
     println!("{since:?}");
     ensure!(since.libvirtd_starts == 1, "libvirtd was started {} times", since.libvirtd_starts);
-    ensure!(since.libvirt_configured == 1, "libvirt was configured {} times", since.libvirt_configured);
+    ensure!(since.libvirt_upgrades == 1, "libvirt was upgraded {} times", since.libvirt_upgrades);
     ensure!(since.dnf_transactions == 1, "dnf changed something {} times", since.dnf_transactions);
     every_boundary_was_met(host, &there)?;
 

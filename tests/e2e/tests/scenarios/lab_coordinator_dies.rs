@@ -44,7 +44,7 @@ fn around_every_append_to_the_journal() -> Result<()> {
     let since = HostRecord::of(host)?.since(&was);
     println!("{since:?}");
     ensure!(since.libvirtd_starts == 1, "libvirtd was started {} times", since.libvirtd_starts);
-    ensure!(since.libvirt_configured == 1, "libvirt was configured {} times", since.libvirt_configured);
+    ensure!(since.libvirt_upgrades == 1, "libvirt was upgraded {} times", since.libvirt_upgrades);
     ensure!(since.dnf_transactions == 1, "dnf changed something {} times", since.dnf_transactions);
     for ((step, direction), times) in ledger::carried_out(host)? {
         ensure!(times == 1, "{step} was carried out {times} times ({direction})");

@@ -4,12 +4,12 @@ use super::LEFT_BY_DESIGN;
 use anyhow::{Context, Result, ensure};
 use replank_core::run::Phase;
 use replank_e2e::ledger::HostRecord;
-use replank_e2e::{Field, FieldSpec, Fleet};
+use replank_e2e::{Field, FieldSpec, Fleet, RunRef};
 use replank_lab::{GuestSpec, Host};
 use std::time::Duration;
 
 const VOYAGE: Duration = Duration::from_secs(600);
-const NEW_GUEST: u8 = 120;
+const NEW_GUESTS: [u8; 2] = [120, 121];
 const OLD_EMULATOR: &str = "/usr/bin/qemu-system-x86_64";
 
 /// P1, P7, P8: three hosts, nine guests; the plan is the same bytes twice; the canary first, then a hold, then the rest; old guests keep
@@ -37,7 +37,7 @@ fn there_and_back() -> Result<()> {
     }
     old_guests_run_on_the_old_qemu(&field)?;
     tcp_answers(&field)?;
-    let new = GuestSpec::new(NEW_GUEST);
+    let [new, other] = NEW_GUESTS.map(GuestSpec::new);
     field.lab.start_guest("compute1", new.clone())?;
     let pid = field.first()?.qemu_pid(&new.name)?;
     let emulator = field.first()?.must(&["readlink", &format!("/proc/{pid}/exe")])?;
@@ -50,12 +50,16 @@ fn there_and_back() -> Result<()> {
     let proof = field.report(&run)?;
     ensure!(proof.tally.same >= 9 && proof.tally.lost == 0, "{:?}", proof.tally);
 
-    the_way_back_is_closed_by_a_new_guest(&field, &run, &new.name)?;
-    field.first()?.sh(&format!("virsh destroy {0} && virsh undefine {0}", new.name))?;
+    the_way_back_is_closed_by(&field, &run, &new.name)?;
+    end_by_its_owner(field.first()?, &new.name)?;
+    // Asked anew each time: this guest came after compute2 had agreed to the rollback that compute1 refused.
+    field.lab.start_guest("compute2", other.clone())?;
+    the_way_back_is_closed_by(&field, &run, &other.name)?;
+    end_by_its_owner(field.lab.host("compute2")?, &other.name)?;
     field.roll_back(&run, VOYAGE)?;
     field.same_worlds(&before, &LEFT_BY_DESIGN)?;
     println!("{}", field.replank(&["report", &run.0])?);
-    field.print_gaps(&[NEW_GUEST])
+    field.print_gaps(&NEW_GUESTS)
 }
 
 /// A half-finished voyage: the canary is done, the rest only prepared, and the operator does not like what is to be seen.
@@ -151,16 +155,11 @@ fn tcp_answers(field: &Field) -> Result<()> {
 }
 
 /// Refused with the guest's name, the reason and the safe alternative, and nothing taken back.
-fn the_way_back_is_closed_by_a_new_guest(
-    field: &Field,
-    run: &replank_e2e::RunRef,
-    guest: &str,
-) -> Result<()> {
+fn the_way_back_is_closed_by(field: &Field, run: &RunRef, guest: &str) -> Result<()> {
     let before = field.worlds()?;
     field.replank(&["rollback", &run.0])?;
-    let view = field.wait(run, Duration::from_secs(120), "says that the way back is closed", |view| {
-        !view.way_back_closed.is_empty()
-    })?;
+    let view = field
+        .wait(run, Duration::from_secs(120), "is where it was", |view| view.phase == Phase::Completed)?;
     for closed in &view.way_back_closed {
         println!("refused: {} on {}: {}", closed.step, closed.host, closed.refusal);
     }
@@ -175,4 +174,9 @@ fn the_way_back_is_closed_by_a_new_guest(
         view.way_back_closed
     );
     field.same_worlds(&before, &[])
+}
+
+fn end_by_its_owner(host: &Host, guest: &str) -> Result<()> {
+    host.sh(&format!("virsh destroy {guest} && virsh undefine {guest}"))?;
+    Ok(())
 }
