@@ -77,12 +77,12 @@ impl LinkError {
 
     /// A call was answered with an error.
     pub(crate) fn status(address: &Address, status: &Status) -> Self {
-        let message = status.message();
+        let (message, theirs) = without_code(status.message());
         let named = status.metadata().get(REFUSAL_NAME).and_then(|name| name.to_str().ok());
         // Without metadata the name may lead the message, as in `token-expired: the join token …`.
         let (leading, rest) = message.split_once(": ").unwrap_or(("", message));
         if let Some(code) = named.and_then(code_of) {
-            return Self::new(code, message);
+            return Self::new(code, format!("{message}{theirs}"));
         }
         if let Some(code) = code_of(leading) {
             return Self::new(code, rest);
@@ -101,12 +101,12 @@ impl LinkError {
             Code::Unimplemented => Self::new(
                 codes::COORDINATOR_REFUSED,
                 format!(
-                    "the coordinator at {address} does not know the call: {message}; install agent and coordinator of one version"
+                    "the coordinator at {address} does not know the call: {message}; install agent and coordinator of one version{theirs}"
                 ),
             ),
             code => Self::new(
                 codes::COORDINATOR_REFUSED,
-                format!("the coordinator at {address} refused ({code:?}): {message}; see its log"),
+                format!("the coordinator at {address} refused ({code:?}): {message}; see its log{theirs}"),
             ),
         }
     }
@@ -151,6 +151,18 @@ impl LinkError {
     }
 }
 
+/// What the coordinator said, and its own code apart, to stand at the end: a message has one code in front, the agent's.
+fn without_code(message: &str) -> (&str, String) {
+    let coded = message.split_once(": ").filter(|(code, _)| {
+        code.strip_prefix("RP")
+            .is_some_and(|digits| digits.len() == 4 && digits.bytes().all(|b| b.is_ascii_digit()))
+    });
+    match coded {
+        Some((code, rest)) => (rest, format!(" (coordinator: {code})")),
+        None => (message, String::new()),
+    }
+}
+
 /// An error with its causes, none said twice.
 fn chain(error: &(dyn StdError + 'static)) -> String {
     let mut text = error.to_string();
@@ -163,4 +175,28 @@ fn chain(error: &(dyn StdError + 'static)) -> String {
         next = error.source();
     }
     text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn one_code_leads_a_message() {
+        let address: Address = "coordinator".parse().unwrap();
+        let mut status = Status::permission_denied("RP6104: the join token expired");
+        status
+            .metadata_mut()
+            .insert(REFUSAL_NAME, tonic::metadata::MetadataValue::from_static("token-expired"));
+        let error = LinkError::status(&address, &status);
+        assert_eq!(
+            error.to_string(),
+            format!("{}: the join token expired (coordinator: RP6104)", codes::TOKEN_EXPIRED)
+        );
+        let unnamed = LinkError::status(&address, &Status::internal("RP6007: the store failed"));
+        assert_eq!(unnamed.code, codes::COORDINATOR_REFUSED);
+        assert!(unnamed.text.contains("the store failed; see its log (coordinator: RP6007)"), "{unnamed}");
+        let plain = LinkError::status(&address, &Status::internal("RPM: not a code"));
+        assert!(plain.text.contains("RPM: not a code"), "{plain}");
+    }
 }

@@ -175,3 +175,28 @@ pub(crate) fn tls_config(store: &Arc<CredentialStore>) -> Result<Arc<rustls::Cli
     tls::client_config(store, Arc::new(tls::SystemClock))
         .map_err(|error| LinkError::new(codes::IDENTITY_FILES, error.to_string()))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::cli::args::{Cli, Command};
+    use crate::host::dirs;
+    use clap::Parser as _;
+
+    #[test]
+    fn the_packaged_unit_waits_for_the_identity_and_starts_the_agent() {
+        let unit = include_str!("../../../packaging/systemd/replank-agent.service");
+        let value = |key: &str| unit.lines().find_map(|line| line.strip_prefix(key)).unwrap();
+        let identity = IdentityFiles::below(Path::new(dirs::STATE)).identity();
+        assert_eq!(Path::new(value("ConditionPathExists=")), identity);
+        let spec = include_str!("../../../packaging/rpm/replank-agent.spec");
+        assert!(
+            spec.lines().any(|line| line == "/usr/sbin/replank-agent"),
+            "where the package puts the program"
+        );
+        let command = value("ExecStart=").strip_prefix("/usr/sbin/").unwrap();
+        let cli = Cli::try_parse_from(command.split(' ')).unwrap();
+        assert!(matches!(cli.command, Command::Run));
+        assert_eq!(cli.config, Path::new(crate::config::PATH));
+    }
+}
