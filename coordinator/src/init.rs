@@ -13,7 +13,7 @@ use replank_identity::{
     Role, UnixSeconds,
 };
 use std::net::SocketAddr;
-use std::os::unix::fs::PermissionsExt;
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
 /// What an operator may choose.
@@ -48,6 +48,15 @@ pub struct Made {
     pub coordinator: String,
     /// Every name in the coordinator's certificate.
     pub names: Vec<String>,
+    /// Whose the folder is, when that is not who made it.
+    pub given_to: Option<Owner>,
+}
+
+/// A user and a group, by number.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Owner {
+    pub user: u32,
+    pub group: u32,
 }
 
 /// Why there is no new coordinator.
@@ -59,6 +68,10 @@ pub enum InitError {
     Taken { dir: PathBuf },
     #[error("failed to make the folder `{}`; check the permissions above it", .dir.display())]
     Folder { dir: PathBuf, source: std::io::Error },
+    #[error(
+        "failed to give the new folder to user {}, who owns `{}`; run this as that user or as root", .owner.user, .dir.display()
+    )]
+    Owner { dir: PathBuf, owner: Owner, source: std::io::Error },
     #[error(transparent)]
     File(#[from] FileError),
     #[error("failed to make the authority")]
@@ -84,7 +97,7 @@ impl InitError {
     pub fn code(&self) -> &'static str {
         match self {
             Self::Taken { .. } => codes::FOLDER_TAKEN,
-            Self::Folder { .. } | Self::File(_) => codes::FOLDER_FILE,
+            Self::Folder { .. } | Self::Owner { .. } | Self::File(_) => codes::FOLDER_FILE,
             Self::Authority(_) | Self::Key(_) | Self::Issue(_) => codes::AUTHORITY,
             Self::Settings { .. } => codes::SETTINGS,
             Self::Store(error) => error.code(),
@@ -93,6 +106,9 @@ impl InitError {
 }
 
 /// Makes a coordinator's folder at `dir`, which must not exist or be empty.
+///
+/// A folder that is there and empty keeps its owner, and all that is made in it is that owner's: the package makes one for the user that
+/// the coordinator runs as, and root need not change owners afterwards.
 ///
 /// # Errors
 /// [`InitError`]; `dir` is as it was then.
@@ -118,7 +134,8 @@ pub fn run(dir: &Path, options: &Options, now_ms: UnixMs) -> Result<Made, InitEr
         .permissions(PermissionsExt::from_mode(0o700))
         .tempdir_in(parent)
         .map_err(failed)?;
-    let made = fill(&Folder::new(making.path()), dir, options, now_ms)?;
+    let mut made = fill(&Folder::new(making.path()), dir, options, now_ms)?;
+    made.given_to = give(making.path(), dir)?;
     let finished = making.keep();
     // Refused by the system when somebody put something there meanwhile.
     if let Err(error) = std::fs::rename(&finished, dir) {
@@ -128,6 +145,31 @@ pub fn run(dir: &Path, options: &Options, now_ms: UnixMs) -> Result<Made, InitEr
     }
     std::fs::File::open(parent).and_then(|folder| folder.sync_all()).map_err(failed)?;
     Ok(made)
+}
+
+/// Gives the finished folder to the owner of the empty one that it replaces.
+fn give(finished: &Path, dir: &Path) -> Result<Option<Owner>, InitError> {
+    let failed = |source| InitError::Folder { dir: dir.to_owned(), source };
+    let owner = |path: &Path| {
+        std::fs::symlink_metadata(path).map(|meta| Owner { user: meta.uid(), group: meta.gid() })
+    };
+    let wanted = match owner(dir) {
+        Ok(wanted) => wanted,
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
+        Err(error) => return Err(failed(error)),
+    };
+    if owner(finished).map_err(failed)? == wanted {
+        return Ok(None);
+    }
+    let mut all = vec![finished.to_owned()];
+    for entry in std::fs::read_dir(finished).map_err(failed)? {
+        all.push(entry.map_err(failed)?.path());
+    }
+    for path in all {
+        std::os::unix::fs::lchown(&path, Some(wanted.user), Some(wanted.group))
+            .map_err(|source| InitError::Owner { dir: dir.to_owned(), owner: wanted, source })?;
+    }
+    Ok(Some(wanted))
 }
 
 fn fill(folder: &Folder, dir: &Path, options: &Options, now_ms: UnixMs) -> Result<Made, InitError> {
@@ -177,6 +219,7 @@ fn fill(folder: &Folder, dir: &Path, options: &Options, now_ms: UnixMs) -> Resul
         operator: options.operator.clone(),
         coordinator,
         names,
+        given_to: None,
     })
 }
 
@@ -196,7 +239,6 @@ fn to_toml<T: serde::Serialize>(value: &T) -> Result<String, InitError> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::os::unix::fs::MetadataExt;
 
     const NOW_MS: UnixMs = 1_800_000_000_000;
 
@@ -219,6 +261,31 @@ mod tests {
         assert!(matches!(again, InitError::Taken { .. }), "{again}");
         assert_eq!(std::fs::read(folder.authority_key()).unwrap(), key);
         assert_eq!(std::fs::read_dir(place.path()).unwrap().count(), 1, "nothing else is left behind");
+    }
+
+    /// Only root may give files away.
+    #[test]
+    fn an_empty_folder_keeps_its_owner() {
+        let place = tempfile::tempdir().unwrap();
+        let dir = place.path().join("coordinator");
+        std::fs::create_dir(&dir).unwrap();
+        let own = run(&dir, &Options::default(), NOW_MS).unwrap();
+        assert_eq!(own.given_to, None);
+
+        let dir = place.path().join("packaged");
+        std::fs::create_dir(&dir).unwrap();
+        let owner = Owner { user: 54_321, group: 54_322 };
+        if std::os::unix::fs::chown(&dir, Some(owner.user), Some(owner.group)).is_err() {
+            return;
+        }
+        let made = run(&dir, &Options::default(), NOW_MS).unwrap();
+        assert_eq!(made.given_to, Some(owner));
+        let inside = std::fs::read_dir(&dir).unwrap().map(|entry| entry.unwrap().path());
+        for path in inside.chain([dir.clone()]) {
+            let meta = std::fs::metadata(&path).unwrap();
+            assert_eq!((meta.uid(), meta.gid()), (owner.user, owner.group), "{path:?}");
+        }
+        assert_eq!(std::fs::metadata(&dir).unwrap().mode() & 0o777, 0o700);
     }
 
     #[test]

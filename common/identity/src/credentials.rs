@@ -14,7 +14,10 @@ use rustls::server::{ClientHello, ResolvesServerCert};
 use rustls::sign::CertifiedKey;
 use rustls_pki_types::CertificateDer;
 use rustls_pki_types::pem::PemObject;
+use std::collections::BTreeSet;
+use std::net::IpAddr;
 use std::sync::Arc;
+use x509_parser::prelude::GeneralName;
 
 /// A leaf with its key, known to be usable: signed by the authority, in force, for the purpose of its role,
 /// and its key is the one at hand.
@@ -109,6 +112,29 @@ impl Credentials {
 
     pub fn authority(&self) -> &AuthorityCert {
         &self.authority
+    }
+
+    /// Whether the certificate holds exactly these DNS names and IP addresses, in whatever order.
+    pub fn is_named(&self, names: &[&str]) -> bool {
+        let Some(leaf) = self.certified.cert.first() else { return false };
+        let Ok((_, x509)) = x509_parser::parse_x509_certificate(leaf) else { return false };
+        let Ok(Some(found)) = x509.subject_alternative_name() else { return names.is_empty() };
+        let found: BTreeSet<Vec<u8>> = found
+            .value
+            .general_names
+            .iter()
+            .filter_map(|name| match name {
+                GeneralName::DNSName(name) => Some(name.as_bytes().to_vec()),
+                GeneralName::IPAddress(octets) => Some(octets.to_vec()),
+                _ => None,
+            })
+            .collect();
+        let wanted = names.iter().map(|name| match name.parse() {
+            Ok(IpAddr::V4(address)) => address.octets().to_vec(),
+            Ok(IpAddr::V6(address)) => address.octets().to_vec(),
+            Err(_) => name.as_bytes().to_vec(),
+        });
+        found == wanted.collect()
     }
 }
 

@@ -28,14 +28,18 @@ pub fn init(out: Output, args: &InitArgs) -> Result<(), Failure> {
             "operator": made.operator,
             "coordinator": made.coordinator,
             "names": made.names,
+            "given_to": made.given_to.map(|owner| json!({ "user": owner.user, "group": owner.group })),
         }));
     }
+    let owner = made.given_to.map_or_else(String::new, |owner| {
+        format!("\x20 owner        user {}, group {}, as the empty folder was\n", owner.user, owner.group)
+    });
     let dir = shell_word(&made.dir.display().to_string());
     out.data(&format!(
         "Made the coordinator's folder {dir}\n\
          \x20 authority    {}\n\
          \x20 operator     {}, an admin\n\
-         \x20 coordinator  {} (also known as {})\n\n\
+         \x20 coordinator  {} (also known as {})\n{owner}\n\
          Start it with:    replank serve --dir {dir}\n\
          Then, as {}:   export REPLANK_CONFIG={dir}/operator.toml\n",
         made.authority,

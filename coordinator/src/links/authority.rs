@@ -7,7 +7,7 @@ use crate::drive::Clock;
 use crate::init::write_identity;
 use crate::store::Store;
 use replank_common::ids::HostName;
-use replank_identity::files;
+use replank_identity::files::{self, FileError};
 use replank_identity::renewal::{self, RenewalState};
 use replank_identity::{
     Authority, AuthorityError, BadCredentials, CredentialStore, Credentials, Csr, Fingerprint, Issued,
@@ -46,8 +46,17 @@ impl Issuer {
         let pair = files::read_pair(&folder.authority(), &folder.authority_key())?;
         let authority = Authority::load(&pair.chain, &pair.key)?;
         let (lifetimes, names) = (settings.lifetimes, settings.names.clone());
+        let wanted: Vec<&str> = names.iter().map(String::as_str).collect();
         let own = match load(folder, &authority) {
-            Ok(credentials) => credentials,
+            Ok(credentials) if credentials.is_named(&wanted) => credentials,
+            Ok(_) => {
+                tracing::info!(names = %names.join(", "), "the coordinator has other names now; a new certificate is made");
+                make(folder, &authority, &names, lifetimes, &store, clock).await?.1
+            }
+            Err(LinksFailed::File(FileError::Missing { path, .. })) => {
+                tracing::warn!(path = %path.display(), "the coordinator's certificate is missing; a new one is made");
+                make(folder, &authority, &names, lifetimes, &store, clock).await?.1
+            }
             // A coordinator that was away for long; it is its own authority.
             Err(LinksFailed::Credentials(BadCredentials::Chain { .. })) => {
                 tracing::warn!("the coordinator's certificate does not hold any more; a new one is made");
@@ -138,4 +147,45 @@ async fn make(
     store.write(move |database| database.record_issued(&[record], now_ms)).await?;
     write_identity(&folder.identity(), &key, &issued)?;
     Ok(((issued.to_pem(), key), credentials))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::init;
+
+    async fn opened(folder: &Folder, store: &Store) -> Result<Issuer, LinksFailed> {
+        let settings = Settings::read(&folder.settings()).unwrap();
+        Issuer::open(folder, &settings, store.clone(), Clock::start()).await
+    }
+
+    #[tokio::test]
+    async fn the_own_certificate_is_made_again_when_it_is_missing_or_the_names_change() {
+        let place = tempfile::tempdir().unwrap();
+        let dir = place.path().join("c");
+        init::run(&dir, &init::Options::default(), Clock::start().now_ms()).unwrap();
+        let folder = Folder::new(&dir);
+        let store = Store::open(&folder).unwrap();
+        let serial = |issuer: &Issuer| issuer.own().current().identity().serial;
+
+        let first = serial(&opened(&folder, &store).await.unwrap());
+        assert_eq!(serial(&opened(&folder, &store).await.unwrap()), first, "it is good: it stays");
+
+        std::fs::remove_file(folder.identity()).unwrap();
+        let second = serial(&opened(&folder, &store).await.unwrap());
+        assert_ne!(second, first);
+        assert_eq!(serial(&opened(&folder, &store).await.unwrap()), second, "it is on disk");
+
+        let text = std::fs::read_to_string(folder.settings()).unwrap();
+        std::fs::write(folder.settings(), text.replacen("\"localhost\"", "\"localhost\", \"192.0.2.9\"", 1))
+            .unwrap();
+        let third = opened(&folder, &store).await.unwrap();
+        assert_ne!(serial(&third), second);
+        assert!(third.own().current().is_named(&["192.0.2.9", "::1", "localhost", "127.0.0.1"]));
+        assert_eq!(serial(&opened(&folder, &store).await.unwrap()), serial(&third));
+
+        // What cannot be used is not replaced behind anybody's back.
+        std::fs::write(folder.identity(), "damaged").unwrap();
+        assert!(matches!(opened(&folder, &store).await, Err(LinksFailed::File(FileError::Content { .. }))));
+    }
 }
