@@ -37,10 +37,38 @@ exits! {
     Halted 7 "the run is halted, or a run that was applied with --watch ended other than completed"
     Waits 8 "the run waits for an operator (with --until-hold)"
     Unsound 9 "lint found a broken promise in the plan"
+    Deposed 10 "another coordinator leads: this one stays down until somebody starts it"
 }
 
 impl From<Exit> for ExitCode {
     fn from(exit: Exit) -> Self {
         Self::from(exit.code())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::cli::args::{Cli, Command};
+    use crate::config::Folder;
+    use clap::Parser as _;
+    use std::path::Path;
+
+    #[test]
+    fn the_packaged_unit_serves_the_packaged_folder_and_stays_down_when_deposed() {
+        let unit = include_str!("../../../packaging/systemd/replank-coordinator.service");
+        let value = |key: &str| unit.lines().find_map(|line| line.strip_prefix(key)).unwrap();
+        let command = value("ExecStart=").strip_prefix("/usr/bin/").unwrap();
+        let Command::Serve(args) = Cli::try_parse_from(command.split(' ')).unwrap().command else {
+            panic!("{command}");
+        };
+        assert_eq!(Path::new(value("ConditionPathExists=")), Folder::new(&args.dir).settings());
+        assert_eq!(Path::new(value("ReadWritePaths=")), args.dir);
+        let tmpfiles = include_str!("../../../packaging/tmpfiles/replank-coordinator.conf");
+        assert_eq!(
+            tmpfiles.trim_end(),
+            format!("d {} 0700 {} replank -", args.dir.display(), value("User="))
+        );
+        assert_eq!(value("RestartPreventExitStatus="), Exit::Deposed.code().to_string());
     }
 }

@@ -81,9 +81,8 @@ impl Failure {
                 Exit::Unexpected
             }
             Self::Local { code, .. } => match *code {
-                own::STORE_FAILED | own::JOURNAL_MOVED_ON | own::LISTEN | own::NOT_SERVING => {
-                    Exit::Unexpected
-                }
+                own::STORE_FAILED | own::LISTEN | own::NOT_SERVING => Exit::Unexpected,
+                own::JOURNAL_MOVED_ON | replank_core::codes::RUN_DEPOSED => Exit::Deposed,
                 _ => Exit::BadFile,
             },
             Self::Blocked(_) => Exit::Blocked,

@@ -1,7 +1,9 @@
 //! What `--help` and the man pages teach beyond the options: what a command changes, examples, and how it can end.
 
 use super::exit::Exit;
-use Exit::{BadFile, Blocked, Done, Halted, Refused, Unexpected, Unreachable, Unsound, Usage, Waits};
+use Exit::{
+    BadFile, Blocked, Deposed, Done, Halted, Refused, Unexpected, Unreachable, Unsound, Usage, Waits,
+};
 
 /// One command's lesson.
 #[derive(Debug)]
@@ -72,8 +74,8 @@ pub const LESSONS: &[Lesson] = &[
                settings of the first operator, an admin. Nothing that is there already is overwritten.",
         changes: "The folder DIR. Keep it as you keep a root password: who has the authority's key commands every host.",
         examples: &[
-            "replank init --dir /var/lib/replank",
-            "export REPLANK_CONFIG=/var/lib/replank/operator.toml",
+            "replank init --dir /var/lib/replank-coordinator",
+            "export REPLANK_CONFIG=/var/lib/replank-coordinator/operator.toml",
         ],
         exits: &[BadFile],
     },
@@ -82,8 +84,11 @@ pub const LESSONS: &[Lesson] = &[
         does: "Runs the coordinator in the foreground until it is told to stop (SIGTERM or Ctrl-C). Agents and operators connect to it. Runs \
                that were under way go on where their journals end. The unit replank-coordinator.service does this.",
         changes: "The store in DIR; through the agents, what the plans of its runs say.",
-        examples: &["replank serve --dir /var/lib/replank", "systemctl enable --now replank-coordinator"],
-        exits: &[BadFile],
+        examples: &[
+            "replank serve --dir /var/lib/replank-coordinator",
+            "systemctl enable --now replank-coordinator",
+        ],
+        exits: &[BadFile, Deposed],
     },
     Lesson {
         path: "host",

@@ -3,6 +3,7 @@
 use crate::codes;
 use crate::store::StoreError;
 use replank_common::ids::{Epoch, HostName, RunId};
+use replank_core::codes as core_codes;
 use replank_core::lint::LintNote;
 use replank_core::plan::PlanFileError;
 use replank_core::run::{IllegalEvent, OperatorRefusal, UnsoundPlan};
@@ -20,8 +21,8 @@ pub enum DriveError {
     #[error("the journal of {run} breaks the rules of a run; restore the coordinator's folder from a backup")]
     Journal { run: RunId, source: IllegalEvent },
     #[error(
-        "an agent has obeyed a coordinator of epoch {by}, and this one has epoch {own}; make sure that only one coordinator \
-         runs, with the newest folder"
+        "an agent has obeyed a coordinator of epoch {by}, and this one has epoch {own}; this one stays down: see that \
+         only one coordinator runs, with the newest folder, and start that one"
     )]
     Deposed { own: Epoch, by: Epoch },
 }
@@ -31,8 +32,10 @@ impl DriveError {
     pub fn code(&self) -> &'static str {
         match self {
             Self::Store(error) => error.code(),
-            Self::PlanFile { .. } | Self::Plan { .. } | Self::Journal { .. } => codes::JOURNAL_DAMAGED,
-            Self::Deposed { .. } => codes::NOT_SERVING,
+            Self::PlanFile { .. } => codes::JOURNAL_DAMAGED,
+            Self::Plan { .. } => core_codes::RUN_PLAN_UNSOUND,
+            Self::Journal { .. } => core_codes::RUN_JOURNAL_ILLEGAL,
+            Self::Deposed { .. } => core_codes::RUN_DEPOSED,
         }
     }
 }
@@ -86,7 +89,8 @@ impl Refused {
             Self::Stopped => codes::NOT_SERVING,
             Self::Store(error) => error.code(),
             Self::PlanFile(error) => error.code(),
-            Self::Lint { .. } | Self::Unsound { .. } => codes::PLAN_LINT,
+            Self::Lint { .. } => codes::PLAN_LINT,
+            Self::Unsound { .. } => core_codes::RUN_PLAN_UNSOUND,
             Self::NotEnrolled { .. } => codes::HOST_NOT_ENROLLED,
             Self::Busy { .. } => codes::HOSTS_BUSY,
             Self::LaterRun { .. } => codes::LATER_RUN,

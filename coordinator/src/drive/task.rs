@@ -75,6 +75,22 @@ impl Drive {
         mut events: links::Events,
         stop: CancellationToken,
     ) -> Result<(), DriveError> {
+        let store = self.store.clone();
+        let ended = self.lead(links, &mut events, stop).await;
+        if let Err(DriveError::Deposed { by, .. }) = ended
+            && let Err(error) = store.write(move |database| database.deposed(by)).await
+        {
+            tracing::warn!(%error, "the later epoch was not remembered; it is learned again at the next start");
+        }
+        ended
+    }
+
+    async fn lead(
+        self,
+        links: links::Handle,
+        events: &mut links::Events,
+        stop: CancellationToken,
+    ) -> Result<(), DriveError> {
         let Self { store, clock, runs, handle, mut asks, news } = self;
         let epoch = handle.epoch;
         // The drive's own handle would keep its requests' other end open.

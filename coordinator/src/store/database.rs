@@ -107,7 +107,25 @@ impl Database {
         let epoch = epoch.ok_or_else(|| form("its row is missing"))?;
         Ok(Epoch(u64::try_from(epoch).map_err(|_| form("it is negative"))?))
     }
+
+    /// Remembers that a coordinator of epoch `by` leads elsewhere: the next term of this one, which somebody starts on purpose, is higher. An
+    /// epoch that no coordinator reaches in its life is an agent's invention and is not taken over.
+    ///
+    /// # Errors
+    /// [`StoreError::Failed`]; nothing has changed.
+    pub fn deposed(&mut self, by: Epoch) -> Result<(), StoreError> {
+        self.connection
+            .execute(
+                "UPDATE epoch SET epoch = ?1 WHERE one = 1 AND epoch < ?1 AND ?1 - epoch <= ?2",
+                [signed(by.0), EPOCH_LEAP_MAX],
+            )
+            .map_err(StoreError::failed("remember a later epoch in the store"))?;
+        Ok(())
+    }
 }
+
+/// A start every second, for eleven days.
+const EPOCH_LEAP_MAX: i64 = 1_000_000;
 
 fn not_a_database(error: &rusqlite::Error) -> bool {
     error.sqlite_error_code() == Some(rusqlite::ErrorCode::NotADatabase)
@@ -121,6 +139,16 @@ pub(super) fn signed(number: u64) -> i64 {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn whoever_deposed_this_one_is_overtaken_by_the_next_term() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut database = Database::open(&dir.path().join("replank.db")).unwrap();
+        for (by, next) in [(9, 10), (3, 11), (u64::MAX, 12)] {
+            database.deposed(Epoch(by)).unwrap();
+            assert_eq!(database.next_epoch().unwrap(), Epoch(next));
+        }
+    }
 
     #[test]
     fn epochs_grow_over_openings() {

@@ -130,6 +130,12 @@ async fn an_agent_that_obeyed_a_later_coordinator_ends_this_one() {
     assert!(matches!(error, DriveError::Deposed { own: Epoch(1), by: Epoch(9) }), "{error}");
     let refused = coordinator.drive.active().await.unwrap_err();
     assert_eq!(refused.code(), "RP6201");
+    assert_eq!(error.code(), "RP3032");
+    coordinator.kill();
+    // Started again on purpose, it takes the lead.
+    let again = Coordinator::start(&dir.path().join("c")).await;
+    assert_eq!(again.drive.epoch(), Epoch(10));
+    again.stop().await;
 }
 
 #[tokio::test]

@@ -58,6 +58,15 @@ fn halted_by_a_loss() {
 }
 
 #[test]
+fn halted_by_a_reboot() {
+    let mut fleet = switching();
+    fleet.agent_dies(2);
+    fleet.hosts[2].reboots();
+    assert!(fleet.run_until(20_000, |f| f.watcher.halted));
+    insta::assert_snapshot!(view(&fleet).why());
+}
+
+#[test]
 fn waiting_for_what_cannot_be_told() {
     let mut fleet = switching();
     fleet.hosts[0].disagrees_since = Some(fleet.now);

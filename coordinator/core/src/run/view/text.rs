@@ -1,6 +1,7 @@
 //! The view in plain lines.
 
 use super::{HostView, RunView, StepWord, WaitView};
+use crate::codes;
 use crate::gate::{duration, utc};
 use crate::run::text::table;
 use std::fmt::Write as _;
@@ -42,8 +43,11 @@ impl RunView {
         for closed in &self.way_back_closed {
             let _ = writeln!(
                 text,
-                "the last rollback was refused by {} on {}: {}",
-                closed.step, closed.host, closed.refusal
+                "{} the last rollback was refused by {} on {}: {}",
+                codes::ROLLBACK_REFUSED,
+                closed.step,
+                closed.host,
+                closed.refusal
             );
         }
         if self.phase.is_end() {

@@ -5,7 +5,7 @@ use crate::codes;
 use crate::gate::HaltReason;
 use crate::run::event::When;
 use crate::run::machine::{Block, Machine};
-use crate::run::state::{Course, StepPhase};
+use crate::run::state::{Course, OpenLoss, StepPhase};
 use replank_common::UnixMs;
 use replank_common::ids::{GuestUuid, StepId};
 use std::collections::{BTreeMap, BTreeSet};
@@ -44,7 +44,7 @@ impl Machine {
                 code: code.to_owned(),
                 host,
                 step: loss.during.first().cloned(),
-                text: format!("halted: {}; {}", loss.reason, self.during_text(&loss.during)),
+                text: format!("halted: {}{}; {}", loss.reason, guests_text(loss), self.during_text(&loss.during)),
                 since_ms: self.state.halt.as_ref().map(|halt| halt.since_ms),
                 overdue: false,
                 remedy: format!(
@@ -294,5 +294,17 @@ impl Machine {
             overdue: false,
             remedy: format!("see that the agent of {name} is linked and its census agrees"),
         });
+    }
+}
+
+/// The guests that a resumption must acknowledge, where the reason does not name them itself.
+fn guests_text(loss: &OpenLoss) -> String {
+    match &loss.reason {
+        HaltReason::GuestLost { .. } | HaltReason::GuestTwice { .. } => String::new(),
+        HaltReason::HostRebooted { .. } if loss.guests.is_empty() => ", which had none".to_owned(),
+        HaltReason::HostRebooted { .. } => {
+            let named = |(uuid, name): &(GuestUuid, String)| format!("{name} ({uuid})");
+            format!(": {}", loss.guests.iter().map(named).collect::<Vec<_>>().join(", "))
+        }
     }
 }
