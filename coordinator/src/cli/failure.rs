@@ -82,7 +82,7 @@ impl Failure {
             }
             Self::Local { code, .. } => match *code {
                 own::STORE_FAILED | own::LISTEN | own::NOT_SERVING => Exit::Unexpected,
-                own::JOURNAL_MOVED_ON | replank_core::codes::RUN_DEPOSED => Exit::Deposed,
+                own::JOURNAL_MOVED_ON => Exit::Deposed,
                 _ => Exit::BadFile,
             },
             Self::Blocked(_) => Exit::Blocked,

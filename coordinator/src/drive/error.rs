@@ -2,7 +2,7 @@
 
 use crate::codes;
 use crate::store::StoreError;
-use replank_common::ids::{Epoch, HostName, RunId};
+use replank_common::ids::{HostName, RunId};
 use replank_core::codes as core_codes;
 use replank_core::lint::LintNote;
 use replank_core::plan::PlanFileError;
@@ -20,11 +20,6 @@ pub enum DriveError {
     Plan { run: RunId, source: UnsoundPlan },
     #[error("the journal of {run} breaks the rules of a run; restore the coordinator's folder from a backup")]
     Journal { run: RunId, source: IllegalEvent },
-    #[error(
-        "an agent has obeyed a coordinator of epoch {by}, and this one has epoch {own}; this one stays down: see that \
-         only one coordinator runs, with the newest folder, and start that one"
-    )]
-    Deposed { own: Epoch, by: Epoch },
 }
 
 impl DriveError {
@@ -35,7 +30,6 @@ impl DriveError {
             Self::PlanFile { .. } => codes::JOURNAL_DAMAGED,
             Self::Plan { .. } => core_codes::RUN_PLAN_UNSOUND,
             Self::Journal { .. } => core_codes::RUN_JOURNAL_ILLEGAL,
-            Self::Deposed { .. } => core_codes::RUN_DEPOSED,
         }
     }
 }
@@ -74,10 +68,9 @@ impl From<DriveError> for Refused {
     fn from(error: DriveError) -> Self {
         match error {
             DriveError::Store(error) => Self::Store(error),
-            DriveError::PlanFile { .. }
-            | DriveError::Plan { .. }
-            | DriveError::Journal { .. }
-            | DriveError::Deposed { .. } => Self::Damaged(error),
+            DriveError::PlanFile { .. } | DriveError::Plan { .. } | DriveError::Journal { .. } => {
+                Self::Damaged(error)
+            }
         }
     }
 }

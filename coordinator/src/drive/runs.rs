@@ -280,11 +280,6 @@ impl Runs {
         }
     }
 
-    /// The epoch of a later coordinator that an agent has obeyed.
-    pub(super) fn deposed_by(&self) -> Option<Epoch> {
-        self.held.values().find_map(|held| held.machine.deposed_by())
-    }
-
     pub(super) fn views(&self, now_ms: UnixMs) -> Vec<RunView> {
         let active = self.held.values().filter(|held| !held.is_finished());
         active.filter_map(|held| held.machine.view(now_ms)).collect()

@@ -75,22 +75,6 @@ impl Drive {
         mut events: links::Events,
         stop: CancellationToken,
     ) -> Result<(), DriveError> {
-        let store = self.store.clone();
-        let ended = self.lead(links, &mut events, stop).await;
-        if let Err(DriveError::Deposed { by, .. }) = ended
-            && let Err(error) = store.write(move |database| database.deposed(by)).await
-        {
-            tracing::warn!(%error, "the later epoch was not remembered; it is learned again at the next start");
-        }
-        ended
-    }
-
-    async fn lead(
-        self,
-        links: links::Handle,
-        events: &mut links::Events,
-        stop: CancellationToken,
-    ) -> Result<(), DriveError> {
         let Self { store, clock, runs, handle, mut asks, news } = self;
         let epoch = handle.epoch;
         // The drive's own handle would keep its requests' other end open.
@@ -153,10 +137,6 @@ impl Task {
         let now_ms = self.clock.now_ms();
         let what = match what {
             What::Up(hello) => {
-                // Also without any run: whoever obeyed a later coordinator proves that there is one.
-                if hello.epoch_seen > self.epoch {
-                    return Err(DriveError::Deposed { own: self.epoch, by: hello.epoch_seen });
-                }
                 self.runs.up(host, link, hello, now_ms);
                 return Ok(());
             }
@@ -254,9 +234,6 @@ impl Task {
 
     /// Durable first; then everything that rests on it.
     async fn commit(&mut self) -> Result<(), DriveError> {
-        if let Some(by) = self.runs.deposed_by() {
-            return Err(DriveError::Deposed { own: self.epoch, by });
-        }
         let appends = self.runs.appends();
         if !appends.is_empty() {
             let ends: Vec<(RunId, Option<u64>)> = appends

@@ -10,6 +10,7 @@ use replank_common::census::Census;
 use replank_common::ids::{ActionId, Epoch, HostName};
 use replank_common::outcome::Outcome;
 use replank_common::reading::{Reading, ReadingRequest};
+use replank_core::codes::RUN_DEPOSED;
 use replank_core::run::{Command, Hello, Order, ReadingWant};
 use replank_identity::{Fingerprint, JoinToken, OperatorName, PeerIdentity, Revocations};
 use replank_proto::v1::link_response::Message;
@@ -202,6 +203,21 @@ impl Registry {
             census_at_ms: entry.seen.census_at_ms,
         };
         Ok(Admitted { number, queue, cut })
+    }
+
+    /// The refusal of a host that obeyed a later coordinator, or says so. It concerns that host alone: no host can end the coordinator of
+    /// all the others by a word. What keeps two coordinators apart are the agents, which obey none that is earlier.
+    pub(super) async fn later_epoch(&self, host: &HostName, seen: Epoch) -> Status {
+        tracing::error!(%host, %seen, own = %self.epoch, code = RUN_DEPOSED, "the host has obeyed a later coordinator");
+        if let Err(error) = self.store.write(move |database| database.heard_of(seen)).await {
+            tracing::warn!(%error, "the later epoch was not remembered; it is told again at the host's next try");
+        }
+        let text = format!(
+            "host {host} has obeyed a coordinator of epoch {seen}, and this one has epoch {}; see that only one coordinator runs, with the \
+             newest folder, and start that one again: it then has a later epoch",
+            self.epoch
+        );
+        refusal(Code::FailedPrecondition, RUN_DEPOSED, "later-epoch", &text)
     }
 
     pub(super) fn is_revoked(&self, host: &HostName) -> bool {

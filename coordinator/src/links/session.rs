@@ -65,6 +65,9 @@ impl Session {
         let named = HostName::new(hello.host.clone()).map_err(|error| protocol(&error.to_string()))?;
         peer.speaks_for(&named).map_err(|refused| not_allowed(&refused))?;
         let facts = read_hello(&hello).map_err(|Broken(why)| protocol(&why))?;
+        if facts.epoch_seen > registry.epoch {
+            return Err(registry.later_epoch(&named, facts.epoch_seen).await);
+        }
         let Admitted { number, queue, cut } = registry.admit(&named, peer, &hello)?;
         let outgoing = Outgoing::new(queue, cut.clone());
         let registry = Arc::clone(registry);

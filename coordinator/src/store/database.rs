@@ -11,8 +11,8 @@ const APPLICATION_ID: i64 = 0x5250_4c4b;
 
 /// Each entry brings the form from its index to the next. Entries are only added.
 const MIGRATIONS: &[&str] = &["
-    CREATE TABLE epoch (one INTEGER PRIMARY KEY CHECK (one = 1), epoch INTEGER NOT NULL) STRICT;
-    INSERT INTO epoch VALUES (1, 0);
+    CREATE TABLE epoch (one INTEGER PRIMARY KEY CHECK (one = 1), epoch INTEGER NOT NULL, heard INTEGER NOT NULL) STRICT;
+    INSERT INTO epoch VALUES (1, 0, 0);
     CREATE TABLE plans (id TEXT PRIMARY KEY, bytes BLOB NOT NULL, stored_ms INTEGER NOT NULL) STRICT;
     CREATE TABLE runs (
         id TEXT PRIMARY KEY, plan TEXT NOT NULL REFERENCES plans(id), created_ms INTEGER NOT NULL,
@@ -97,9 +97,11 @@ impl Database {
         let failed = StoreError::failed("begin a new epoch in the store");
         let epoch: Option<i64> = self
             .connection
-            .query_row("UPDATE epoch SET epoch = epoch + 1 WHERE one = 1 RETURNING epoch", [], |row| {
-                row.get(0)
-            })
+            .query_row(
+                "UPDATE epoch SET epoch = max(epoch, heard) + 1 WHERE one = 1 RETURNING epoch",
+                [],
+                |row| row.get(0),
+            )
             .optional()
             .map_err(failed)?;
         let form =
@@ -108,16 +110,16 @@ impl Database {
         Ok(Epoch(u64::try_from(epoch).map_err(|_| form("it is negative"))?))
     }
 
-    /// Remembers that a coordinator of epoch `by` leads elsewhere: the next term of this one, which somebody starts on purpose, is higher. An
-    /// epoch that no coordinator reaches in its life is an agent's invention and is not taken over.
+    /// Remembers that an agent says to have obeyed a coordinator of epoch `heard`: the next term of this one, which somebody starts on
+    /// purpose, is higher. An epoch that no coordinator reaches in its life is an agent's invention and is not taken over.
     ///
     /// # Errors
     /// [`StoreError::Failed`]; nothing has changed.
-    pub fn deposed(&mut self, by: Epoch) -> Result<(), StoreError> {
+    pub fn heard_of(&mut self, heard: Epoch) -> Result<(), StoreError> {
         self.connection
             .execute(
-                "UPDATE epoch SET epoch = ?1 WHERE one = 1 AND epoch < ?1 AND ?1 - epoch <= ?2",
-                [signed(by.0), EPOCH_LEAP_MAX],
+                "UPDATE epoch SET heard = ?1 WHERE one = 1 AND heard < ?1 AND ?1 - epoch <= ?2",
+                [signed(heard.0), EPOCH_LEAP_MAX],
             )
             .map_err(StoreError::failed("remember a later epoch in the store"))?;
         Ok(())
@@ -141,11 +143,11 @@ mod tests {
     use super::*;
 
     #[test]
-    fn whoever_deposed_this_one_is_overtaken_by_the_next_term() {
+    fn the_next_term_is_later_than_any_that_was_heard_of() {
         let dir = tempfile::tempdir().unwrap();
         let mut database = Database::open(&dir.path().join("replank.db")).unwrap();
-        for (by, next) in [(9, 10), (3, 11), (u64::MAX, 12)] {
-            database.deposed(Epoch(by)).unwrap();
+        for (heard, next) in [(9, 10), (3, 11), (u64::MAX, 12)] {
+            database.heard_of(Epoch(heard)).unwrap();
             assert_eq!(database.next_epoch().unwrap(), Epoch(next));
         }
     }
