@@ -341,8 +341,28 @@ impl Field {
     /// Waits until `wanted` says yes of the run.
     ///
     /// # Errors
-    /// It did not within `limit`; with what the run waits for.
+    /// It did not within `limit`, or stopped where it needs a decision; with what the run waits for.
     pub fn wait(
+        &self,
+        run: &RunRef,
+        limit: Duration,
+        what: &str,
+        wanted: impl Fn(&RunView) -> bool,
+    ) -> Result<RunView> {
+        let stopped =
+            |view: &RunView| view.phase.is_end() || matches!(view.phase, Phase::Halted | Phase::Held);
+        let view = self.see(run, limit, what, |view| wanted(view) || stopped(view))?;
+        if wanted(&view) {
+            return Ok(view);
+        }
+        bail!("the run is {} while waiting until it {what}:\n{}", view.phase, self.trouble(run))
+    }
+
+    /// As [`Field::wait`], also for a run that is halted, held or at its end.
+    ///
+    /// # Errors
+    /// It did not within `limit`; with what the run waits for.
+    pub fn see(
         &self,
         run: &RunRef,
         limit: Duration,
@@ -351,14 +371,8 @@ impl Field {
     ) -> Result<RunView> {
         let deadline = Instant::now() + limit;
         loop {
-            let view = self.view(run)?;
-            if let Some(view) = view {
-                if wanted(&view) {
-                    return Ok(view);
-                }
-                if view.phase.is_end() || (matches!(view.phase, Phase::Halted | Phase::Held)) {
-                    bail!("the run is {} while waiting until it {what}:\n{}", view.phase, self.trouble(run));
-                }
+            if let Some(view) = self.view(run)?.filter(&wanted) {
+                return Ok(view);
             }
             if Instant::now() > deadline {
                 bail!("the run did not become so within {limit:?}: {what}:\n{}", self.trouble(run));
