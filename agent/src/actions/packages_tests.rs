@@ -125,6 +125,8 @@ fn base(manager: PackageManager) -> World {
                 ),
                 Path::new("/"),
             );
+            // As a pin leaves it: what is installed is in the repository, and not among what may be installed from it.
+            world.file("/etc/yum.repos.d/demo.repo", &format!("{text}includepkgs=demo-2-1 demo-lib-2-1\n"));
         }
         Apt => {
             for path in ["/var/lib/dpkg/status", "/var/lib/dpkg/available", "/etc/apt/apt.conf.d/none"] {

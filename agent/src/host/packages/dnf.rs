@@ -197,13 +197,18 @@ impl Packages for Dnf<'_> {
     }
 
     fn fetch(&self, package: &Resolved, version: &str, directory: &Path) -> Result<PathBuf> {
-        // What is installed can only be had again by a reinstallation that stops after the download.
-        let verb = if package.before.as_deref() == Some(version) { "reinstall" } else { "install" };
-        let command = self.dnf().arg(verb).args([
-            "--downloadonly".into(),
-            "--downloaddir".into(),
-            directory.to_owned(),
-        ]);
+        // What is installed can only be had again by a reinstallation that stops after the download. The repository may well offer it
+        // behind a list of the versions that may be installed, as replank's own pins are.
+        let command = match (package.before.as_deref() == Some(version), self.manager()) {
+            (false, _) => self.dnf().arg("install"),
+            (true, PackageManager::Yum) => {
+                self.dnf().args(["--disableexcludes=all", "--disableincludes=all", "reinstall"])
+            }
+            (true, PackageManager::Dnf | PackageManager::Apt) => {
+                self.dnf().args(["--disableexcludes=all", "reinstall"])
+            }
+        };
+        let command = command.args(["--downloadonly".into(), "--downloaddir".into(), directory.to_owned()]);
         run(self.host, &command.arg(Self::spec(package, version)).deadline(FETCH))?;
         self.find_file(directory, package, version).ok_or_else(|| PackagesError::NotFound {
             said: format!("{} brought no file of {}", self.program, Self::spec(package, version)),
