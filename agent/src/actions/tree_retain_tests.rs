@@ -103,8 +103,15 @@ fn mapped_deleted_and_lazy_files_are_kept_by_their_bytes() {
     assert!(!manifest.files.iter().any(|file| file.identity.path.ends_with("libother.so")));
     // Only what is kept whole satisfies the guard.
     assert_eq!(manifest.lazy.iter().collect::<Vec<_>>(), [Path::new("/usr/lib/qemu")]);
-    let kept = crate::guard::kept(&host.directories.retained()).unwrap();
+    let kept = crate::guard::kept(host.directories.root(), &host.directories.retained()).unwrap();
     assert!(kept(Path::new("/usr/lib/qemu")) && !kept(Path::new("/usr/lib")));
+    field.world.file("/usr/lib/qemu/came-later.so", "has no copy");
+    assert!(!kept(Path::new("/usr/lib/qemu")), "a file of it is not kept");
+    fs::remove_file(host.at("/usr/lib/qemu/came-later.so")).unwrap();
+    assert!(kept(Path::new("/usr/lib/qemu")));
+    fs::rename(host.at("/usr/lib/qemu/block-rbd.so"), host.at("/usr/lib/qemu/moved.so")).unwrap();
+    assert!(!kept(Path::new("/usr/lib/qemu")), "it is kept under another name");
+    fs::rename(host.at("/usr/lib/qemu/moved.so"), host.at("/usr/lib/qemu/block-rbd.so")).unwrap();
     let locked = !report.findings.iter().any(|finding| finding.code == "RP5215");
     let copy = path.join(&of("block-rbd.so").copy);
     assert_eq!(locked, fs::remove_file(&copy).is_err(), "immutable, or said not to be");

@@ -1,14 +1,15 @@
-//! Which directories are kept: what earlier `tree-retain` actions copied into the agent's own directory.
+//! Which directories are kept: what earlier `tree-retain` actions copied into the agent's own directory, compared with what is there now.
 
-use std::collections::BTreeSet;
+use crate::host::retain::Manifest;
 use std::path::{Path, PathBuf};
 
-/// Reads the manifests below `retained`; the answer tells whether a directory is kept. No directory: nothing is kept.
+/// Reads the manifests below `retained`; the answer tells whether a directory of the host whose files are below `root` is kept as it is
+/// now. No directory: nothing is kept.
 ///
 /// # Errors
 /// A manifest that cannot be read.
-pub fn kept(retained: &Path) -> Result<impl Fn(&Path) -> bool + use<>, String> {
-    let mut directories = BTreeSet::new();
+pub fn kept(root: &Path, retained: &Path) -> Result<impl Fn(&Path) -> bool + use<>, String> {
+    let mut kept: Vec<(PathBuf, Manifest)> = Vec::new();
     let entries = match std::fs::read_dir(retained) {
         Ok(entries) => {
             entries.collect::<Result<Vec<_>, _>>().map_err(|error| unreadable(retained, &error))?
@@ -17,20 +18,15 @@ pub fn kept(retained: &Path) -> Result<impl Fn(&Path) -> bool + use<>, String> {
         Err(error) => return Err(unreadable(retained, &error)),
     };
     for entry in entries {
-        let manifest = entry.path().join("manifest.json");
-        match std::fs::read(&manifest) {
-            Ok(bytes) => {
-                let text: serde_json::Value =
-                    serde_json::from_slice(&bytes).map_err(|error| unreadable(&manifest, &error))?;
-                let lazy = text.get("lazy").and_then(|lazy| lazy.as_array()).into_iter().flatten();
-                directories.extend(lazy.filter_map(|path| path.as_str()).map(PathBuf::from));
-            }
-            // Being made, or removed.
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
-            Err(error) => return Err(unreadable(&manifest, &error)),
+        // None: being made, or removed.
+        if let Some(manifest) = Manifest::read(&entry.path()).map_err(|error| error.full())? {
+            kept.push((entry.path(), manifest));
         }
     }
-    Ok(move |directory: &Path| directories.iter().any(|kept| directory.starts_with(kept)))
+    let root = root.to_owned();
+    Ok(move |place: &Path| {
+        kept.iter().any(|(directory, manifest)| manifest.holds(&root, place) && manifest.is_whole(directory))
+    })
 }
 
 fn unreadable(path: &Path, error: &dyn std::fmt::Display) -> String {

@@ -526,16 +526,20 @@ fn actions_that_would_touch_what_guests_use_are_refused() {
 
 #[test]
 fn kept_directories_are_read_from_the_manifests() {
-    let dir = tempfile::tempdir().unwrap();
-    assert!(!kept(&dir.path().join("none")).unwrap()(Path::new(MODULES)));
+    let (root, dir) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let (root, module) = (root.path(), root.path().join(&MODULES[1..]));
+    std::fs::create_dir_all(&module).unwrap();
+    assert!(!kept(root, &dir.path().join("none")).unwrap()(Path::new(MODULES)));
     std::fs::create_dir(dir.path().join("a")).unwrap();
     std::fs::create_dir(dir.path().join("unfinished")).unwrap();
-    let manifest = format!("{{\"lazy\": [\"{MODULES}\"], \"files\": []}}");
+    let manifest = format!("{{\"name\": \"a\", \"lazy\": [\"{MODULES}\"], \"files\": [], \"links\": {{}}}}");
     std::fs::write(dir.path().join("a/manifest.json"), manifest).unwrap();
-    let is_kept = kept(dir.path()).unwrap();
+    let is_kept = kept(root, dir.path()).unwrap();
     assert!(is_kept(Path::new(MODULES)) && !is_kept(Path::new("/usr/lib")));
+    std::fs::write(module.join("block-later.so"), "").unwrap();
+    assert!(!is_kept(Path::new(MODULES)), "what came since is not kept");
     std::fs::write(dir.path().join("a/manifest.json"), "{").unwrap();
-    assert!(kept(dir.path()).err().unwrap().contains("manifest.json"));
+    assert!(kept(root, dir.path()).err().unwrap().contains("manifest.json"));
 }
 
 #[test]

@@ -254,8 +254,8 @@ impl host::Guests for HostGuests {
 
     fn judge(&self, transaction: &Transaction) -> Result<Vec<Finding>, String> {
         let usage = self.usage()?;
-        let kept = guard::kept(&self.directories.retained())?;
         let root = self.directories.root();
+        let kept = guard::kept(root, &self.directories.retained())?;
         let situation = Situation {
             host: &self.host,
             usage: &usage,

@@ -31,6 +31,19 @@ pub struct Identity {
     pub size: u64,
 }
 
+impl Identity {
+    fn of(path: PathBuf, deleted: bool, metadata: &fs::Metadata) -> Self {
+        Self {
+            path,
+            deleted,
+            device: metadata.dev(),
+            inode: metadata.ino(),
+            modified_ns: metadata.mtime().saturating_mul(1_000_000_000).saturating_add(metadata.mtime_nsec()),
+            size: metadata.size(),
+        }
+    }
+}
+
 /// A kept file.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Kept {
@@ -76,6 +89,37 @@ impl Manifest {
             && wanted.links.iter().all(|(path, target)| self.links.get(path) == Some(target))
     }
 
+    /// Whether everything below `place` is kept, as the host whose files are below `root` has it now: what came or changed since has no copy.
+    pub fn holds(&self, root: &Path, place: &Path) -> bool {
+        if !self.lazy.iter().any(|kept| place.starts_with(kept)) {
+            return false;
+        }
+        let kept: BTreeSet<&Identity> = self.files.iter().map(|file| &file.identity).collect();
+        let here = root.join(place.strip_prefix("/").unwrap_or(place));
+        walkdir::WalkDir::new(&here).min_depth(1).into_iter().all(|entry| {
+            let Ok(entry) = entry else { return false };
+            let Ok(below) = entry.path().strip_prefix(&here) else { return false };
+            let path = place.join(below);
+            if entry.path_is_symlink() {
+                let target = fs::read_link(entry.path());
+                return target.is_ok_and(|target| self.links.get(&path) == Some(&target));
+            }
+            match entry.metadata() {
+                Ok(metadata) if metadata.is_file() => kept.contains(&Identity::of(path, false, &metadata)),
+                Ok(_) => true,
+                Err(_) => false,
+            }
+        })
+    }
+
+    /// Whether each copy is there with its size: they are immutable, so that reading them all is left to [`Manifest::damage`].
+    pub fn is_whole(&self, directory: &Path) -> bool {
+        self.files.iter().all(|file| {
+            fs::metadata(directory.join(&file.copy))
+                .is_ok_and(|copy| copy.is_file() && copy.len() == file.identity.size)
+        })
+    }
+
     /// The first copy that is not what was kept, and why.
     pub fn damage(&self, directory: &Path) -> Option<String> {
         self.files.iter().find_map(|file| match digest_of_file(&directory.join(&file.copy)) {
@@ -103,18 +147,7 @@ impl Wanted {
     fn add(&mut self, path: &Path, deleted: bool, from: PathBuf) -> io::Result<()> {
         let metadata = File::open(&from)?.metadata()?;
         if metadata.is_file() {
-            let identity = Identity {
-                path: path.to_owned(),
-                deleted,
-                device: metadata.dev(),
-                inode: metadata.ino(),
-                modified_ns: metadata
-                    .mtime()
-                    .saturating_mul(1_000_000_000)
-                    .saturating_add(metadata.mtime_nsec()),
-                size: metadata.size(),
-            };
-            self.sources.insert(identity, from);
+            self.sources.insert(Identity::of(path.to_owned(), deleted, &metadata), from);
         }
         Ok(())
     }
