@@ -63,7 +63,8 @@ pub(super) fn judged(host: &Host, transaction: &Transaction) -> Result<Vec<Findi
     let Some(first) = findings.iter().find(|f| f.severity == Severity::Blocks) else { return Ok(findings) };
     let more = findings.iter().filter(|f| f.severity == Severity::Blocks).count() - 1;
     let more = if more == 0 { String::new() } else { format!(" (and {more} more)") };
-    let reason = format!("the transaction would endanger guests: {}: {}{more}", first.subject, first.cause);
+    let Finding { code, subject, cause, .. } = first;
+    let reason = format!("the transaction would endanger guests: {code} {subject}: {cause}{more}");
     let mut refusal = refusal(codes::PACKAGES_GUARDED, reason, first.remedy.clone());
     refusal.findings = findings;
     Err(refusal)

@@ -136,7 +136,8 @@ fn lazy(
             severity,
             lazy,
             cause,
-            "let the plan keep the directory (`tree-retain`) before the packages are staged, or move the guests away first",
+            "leave the package out of the fleet file, or take a version that leaves these files as they are, and plan again; or \
+             move the guests of this host away first",
         ));
     }
     findings
