@@ -53,7 +53,7 @@ pub use machine::{
     Block, Command, Decided, Hello, Input, MAX_READING_AGE_MS, Machine, Operate, OperatorRefusal, Order,
     READING_DEADLINE_MS, RECHECK_MS, ReadingWant, Wants,
 };
-pub use report::{ExtraColumn, Report};
+pub use report::{ExtraColumn, Report, StepReport};
 pub use state::{
     Course, Fate, Flight, GateWait, Halt, HaltNote, Held, HoldState, HostState, IllegalEvent, OpenLoss,
     State, StepPhase, StepState, Track, Watch,

@@ -2,8 +2,9 @@
 
 use anyhow::{Context, Result, ensure};
 use replank_common::finding::{Finding, Severity};
-use replank_core::run::Phase;
-use replank_e2e::{Field, FieldSpec, Fleet, World};
+use replank_core::plan::Plan;
+use replank_core::run::{Phase, StepReport};
+use replank_e2e::{Field, FieldSpec, Fleet, RunRef, World};
 use replank_lab::repo;
 use replank_lab::repo::bad::scenarios::{self, Pair, Restart};
 use replank_lab::{GuestSpec, Host};
@@ -235,28 +236,43 @@ fn by_preflight(field: &Field, fleet: &Fleet, code: &str, word: &str) -> Result<
 
 /// The step is refused, the run holds, and an abort gives back the little that was borrowed.
 fn by_step(field: &Field, fleet: &Fleet, step: &str, codes: &[&str], word: &str) -> Result<String> {
-    let plan = field.plan(fleet)?;
-    let run = field.apply(&plan)?;
-    field.wait(&run, LIMIT, "is held", |view| view.phase == Phase::Held)?;
-    let why = field.replank(&["why", &run.0])?;
-    let held = field
-        .report(&run)?
-        .hosts
-        .iter()
-        .flat_map(|host| &host.steps)
-        .find_map(|at| (at.id.as_str() == format!("compute1.{step}")).then(|| at.held.clone()).flatten());
-    field.replank(&["abort", &run.0])?;
-    field.wait(&run, LIMIT, "is aborted", |view| view.phase == Phase::Aborted)?;
-    let held = held.with_context(|| format!("{step} is not what is held:\n{why}"))?;
+    let at = prepared_and_aborted(field, fleet, step)?;
+    let held = at.held.with_context(|| format!("{step} was not refused: {:?}", at.findings))?;
     ensure!(codes.iter().any(|code| held.contains(code)), "another code: {held}");
     ensure!(held.contains(word), "{word} is not named: {held}");
     Ok(format!("refused by {step}: {held}"))
 }
 
+/// Prepares the host as far as it goes and gives what became of one step. Whatever that is, the run is aborted: the next hazard finds
+/// no other under way.
+fn prepared_and_aborted(field: &Field, fleet: &Fleet, step: &str) -> Result<StepReport> {
+    let plan = field.plan(fleet)?;
+    let run = field.apply(&plan)?;
+    let prepared = prepared(field, &run, step);
+    field.replank(&["abort", &run.0])?;
+    field.wait(&run, LIMIT, "is aborted", |view| view.phase == Phase::Aborted)?;
+    prepared
+}
+
+fn prepared(field: &Field, run: &RunRef, step: &str) -> Result<StepReport> {
+    field.wait(run, LIMIT, "is held, or has prepared the host", |view| {
+        view.phase == Phase::Held || view.holds.iter().any(|hold| hold.reached_ms.is_some())
+    })?;
+    let report = field.report(run)?;
+    let mut steps = report.hosts.into_iter().flat_map(|host| host.steps);
+    let found = steps.find(|at| at.id.as_str() == format!("compute1.{step}"));
+    found.with_context(|| format!("the plan has no {step}"))
+}
+
+#[derive(Deserialize)]
+struct Shown {
+    plan: Plan,
+}
+
 fn by_plan(field: &Field, fleet: &Fleet, code: &str, word: &str) -> Result<String> {
     let plan = field.plan(fleet)?;
     let shown = field.replank(&["show", &plan, "--json"])?;
-    let plan: replank_core::plan::Plan = serde_json::from_str(&shown)?;
+    let Shown { plan } = serde_json::from_str(&shown)?;
     let finding = plan
         .findings
         .iter()
@@ -269,20 +285,10 @@ fn by_plan(field: &Field, fleet: &Fleet, code: &str, word: &str) -> Result<Strin
 }
 
 fn by_neutralising_step(field: &Field, fleet: &Fleet, step: &str, code: &str, word: &str) -> Result<String> {
-    let plan = field.plan(fleet)?;
-    let run = field.apply(&plan)?;
-    field.sail_to_hold(&run, "before-canary", LIMIT)?;
-    let report = field.report(&run)?;
-    field.replank(&["abort", &run.0])?;
-    field.wait(&run, LIMIT, "is aborted", |view| view.phase == Phase::Aborted)?;
-    let findings: Vec<&Finding> = report
-        .hosts
-        .iter()
-        .flat_map(|host| &host.steps)
-        .filter(|at| at.id.as_str() == format!("compute1.{step}"))
-        .flat_map(|at| &at.findings)
-        .collect();
-    let how = findings
+    let at = prepared_and_aborted(field, fleet, step)?;
+    ensure!(at.held.is_none(), "{step} was refused: {:?}", at.held);
+    let how = at
+        .findings
         .iter()
         .filter(|finding| {
             finding.code == code && format!("{} {}", finding.subject, finding.cause).contains(word)
@@ -291,7 +297,7 @@ fn by_neutralising_step(field: &Field, fleet: &Fleet, step: &str, code: &str, wo
             Severity::Neutralised { how } => Some(how.clone()),
             Severity::Blocks | Severity::Notes => None,
         })
-        .with_context(|| format!("no neutralised {code} that names {word}: {findings:?}"))?;
+        .with_context(|| format!("no neutralised {code} that names {word}: {:?}", at.findings))?;
     Ok(format!("neutralised by {step}: {how}"))
 }
 
