@@ -1,4 +1,4 @@
-//! The circuit breaker: one guest lost anywhere stops the whole fleet.
+//! The circuit breaker: one guest lost anywhere stops the whole fleet. And the way back from half of a voyage.
 
 use super::LEFT_BY_DESIGN;
 use anyhow::{Context, Result, ensure};

@@ -222,7 +222,7 @@ fn refused_step(field: &Field, plan: &str, code: &str) -> Result<()> {
     Ok(())
 }
 
-/// A coordinator from yesterday's backup: the agents have obeyed later ones, so it may command nothing, and it says so and ends.
+/// A coordinator from yesterday's backup: the agent has obeyed later ones, so it is told why, and obeys none of its commands.
 fn an_older_coordinator(field: &mut Field, plan: &str) -> Result<()> {
     let run = field.apply(plan)?;
     field.sail_to_hold(&run, "before-canary", LIMIT)?;
@@ -239,21 +239,28 @@ fn an_older_coordinator(field: &mut Field, plan: &str) -> Result<()> {
     std::fs::rename(&directory, field.path("newer"))?;
     std::fs::rename(&older, &directory)?;
 
-    field.coordinator.start_unasked(&field.lab)?;
+    field.coordinator.start(&field.lab)?;
+    // Whatever its operator decides: nothing of it reaches a host.
+    field.coordinator.replank(&field.lab, &["approve", &run.0, "before-canary"])?;
     let deadline = Instant::now() + Duration::from_secs(30);
-    let status = loop {
-        if let Some(status) = field.coordinator.ended()? {
-            break status;
-        }
-        ensure!(Instant::now() < deadline, "an older coordinator stays:\n{}", field.coordinator.log_tail());
-        // Whatever it may be asked to do.
-        field.coordinator.replank(&field.lab, &["approve", &run.0, "before-canary"])?;
+    while !field.coordinator.log_tail().contains("RP3032") {
+        ensure!(
+            Instant::now() < deadline,
+            "an older coordinator says nothing:\n{}",
+            field.coordinator.log_tail()
+        );
         std::thread::sleep(Duration::from_millis(100));
-    };
+    }
+    std::thread::sleep(Duration::from_secs(3));
     let log = field.coordinator.log_tail();
-    println!("an older coordinator ended with {status}: {}", log.lines().last().unwrap_or_default());
-    ensure!(!status.success() && log.contains("RP3032"), "it ended without RP3032:\n{log}");
+    println!("{}", log.lines().find(|line| line.contains("RP3032")).unwrap_or_default());
+    println!("{}", field.replank(&["why", &run.0])?);
+    ensure!(
+        field.replank(&["host", "list", "--json"])?.contains("\"linked\": false"),
+        "the agent is linked to an older coordinator:\n{log}"
+    );
     ensure!(ledger::entries(field.first()?)?.len() == entries, "the agent obeyed an older coordinator");
+    field.coordinator.kill()?;
 
     std::fs::remove_dir_all(&directory)?;
     std::fs::rename(field.path("newer"), &directory)?;

@@ -1,4 +1,4 @@
-//! The voyage as an operator makes it: there, and back again.
+//! The voyage as an operator makes it: there, and back again. The way back from half of it is `lab_halt`'s.
 
 use super::LEFT_BY_DESIGN;
 use anyhow::{Context, Result, ensure};
@@ -60,20 +60,6 @@ fn there_and_back() -> Result<()> {
     field.same_worlds(&before, &LEFT_BY_DESIGN)?;
     println!("{}", field.replank(&["report", &run.0])?);
     field.print_gaps(&NEW_GUESTS)
-}
-
-/// A half-finished voyage: the canary is done, the rest only prepared, and the operator does not like what is to be seen.
-#[test]
-fn back_from_the_canary_hold() -> Result<()> {
-    let field = Field::up(&FieldSpec::new("t-half", 2, 1))?;
-    let before = field.worlds()?;
-    let plan = field.plan(&Fleet::default())?;
-    let run = field.apply(&plan)?;
-    let view = field.sail_to_hold(&run, "after-canary", VOYAGE)?;
-    ensure!(view.hosts_done == 1, "{} hosts are done at the hold", view.hosts_done);
-    field.roll_back(&run, VOYAGE)?;
-    field.same_worlds(&before, &LEFT_BY_DESIGN)?;
-    field.print_gaps(&[])
 }
 
 fn records(field: &Field) -> Result<Vec<(String, HostRecord)>> {
