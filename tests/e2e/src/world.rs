@@ -16,8 +16,16 @@ pub struct World {
 const SCRIPT: &str = r#"
 set -eu
 cd /
-find etc opt usr -xdev \( -path etc/replank -o -path etc/mtab -o -path etc/resolv.conf \) -prune -o -type f -printf '%p\0' |
-    sort -z | xargs -0 sha256sum | sed 's/^\([0-9a-f]*\)  \(.*\)$/file \2\t\1/'
+# A file of the same inode, time of change and size has the bytes that an earlier look hashed.
+seen=/root/.world; new=$(mktemp -d); touch $seen
+find etc opt usr -xdev \( -path etc/replank -o -path etc/mtab -o -path etc/resolv.conf \) -prune -o -type f -printf '%i %C@ %s %p\n' >$new/all
+awk -F '\t' -v seen=$seen -v known=$new/known -v unknown=$new/unknown \
+    'FILENAME == seen { sum[$1] = $2; next } $0 in sum { print $0 "\t" sum[$0] >known; next } { print >unknown }' $seen $new/all
+touch $new/known $new/unknown
+cut -d ' ' -f 4- $new/unknown | xargs -r -d '\n' sha256sum | cut -d ' ' -f 1 | paste $new/unknown - >>$new/known
+sort $new/known >$seen
+rm -r $new
+sed 's/^[^ ]* [^ ]* [^ ]* /file /' $seen
 find etc opt usr -xdev -path etc/replank -prune -o -type f -printf 'mode %p\t%m %U:%G\n'
 find etc opt usr run/systemd/system -xdev -type l -printf 'link %p\t%l\n'
 find etc opt usr -xdev -path etc/replank -prune -o -type d -printf 'dir %p\t%m %U:%G\n'
