@@ -14,16 +14,7 @@
 //! | RP54xx | units |
 //! | RP55xx | libvirt |
 
-macro_rules! codes {
-    ($($name:ident $code:literal $title:literal)*) => {
-        $(#[doc = $title] pub const $name: &str = $code;)*
-
-        /// Code and meaning, in ascending order of code.
-        pub const TABLE: &[(&str, &str)] = &[$(($code, $title)),*];
-    };
-}
-
-codes! {
+replank_common::codes! {
     CONFIG "RP4001" "the agent's configuration cannot be used"
     NOT_ENROLLED "RP4002" "this host has not been enrolled"
     ALREADY_ENROLLED "RP4003" "this host is enrolled already"

@@ -5,6 +5,7 @@ use crate::host::files::FileError;
 use crate::ledger::LedgerError;
 use crate::link::LinkError;
 use crate::toml_file::BadFile;
+use replank_cli::PageError;
 use std::io;
 use std::path::PathBuf;
 
@@ -29,6 +30,8 @@ pub enum Failure {
     NoCoordinator { path: PathBuf },
     #[error("{code}: {what}; see the space and the permissions there", code = codes::WRITE, what = .0.full())]
     Write(#[from] FileError),
+    #[error("{code}: {0}; see the space and the permissions there", code = codes::WRITE)]
+    Page(#[from] PageError),
     #[error("failed to write to standard output: {0}; see where it goes")]
     Output(#[source] io::Error),
     #[error(

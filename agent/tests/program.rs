@@ -3,7 +3,7 @@
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use replank_agent::cli::exit::Exit;
-use replank_agent::cli::{lessons, manual};
+use replank_agent::cli::manual::MANUAL;
 use replank_common::ids::HostName;
 use replank_identity::files::{self, PemPair};
 use replank_identity::{Authority, PrivateKey, Role, UnixSeconds};
@@ -110,9 +110,9 @@ fn what_reads_answers_without_an_agent() {
 fn every_command_has_its_lesson_its_page_and_its_exit_codes() {
     let place = Place::new();
     let names: Vec<String> =
-        manual::command().get_subcommands().map(|command| command.get_name().to_owned()).collect();
+        MANUAL.command().get_subcommands().map(|command| command.get_name().to_owned()).collect();
     let taught: Vec<&str> =
-        lessons::LESSONS.iter().map(|lesson| lesson.command).filter(|name| !name.is_empty()).collect();
+        MANUAL.lessons.iter().map(|lesson| lesson.path).filter(|name| !name.is_empty()).collect();
     assert_eq!(names, taught);
     let man = place.path("man");
     place.ends(&["man", "--dir", man.to_str().unwrap()], Exit::Done);
@@ -121,7 +121,7 @@ fn every_command_has_its_lesson_its_page_and_its_exit_codes() {
         let page = std::fs::read_to_string(man.join(format!("replank-agent-{name}.1"))).unwrap();
         // As roff is read: `\*(Aq` is an apostrophe, and `\-` a hyphen.
         let page = page.replace(r"\*(Aq", "'").replace('\\', "");
-        for exit in lessons::of(name).unwrap().all_exits() {
+        for exit in MANUAL.lesson(name).unwrap().all_exits(MANUAL.everywhere) {
             assert!(help.contains(&format!("  {}  {}\n", exit.code(), exit.title())), "{help}");
             assert!(page.contains(exit.title()), "{name}: {}", exit.title());
         }

@@ -5,6 +5,7 @@
 
 pub mod action;
 pub mod census;
+mod codes;
 pub mod facts;
 pub mod finding;
 pub mod ids;

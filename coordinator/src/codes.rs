@@ -7,16 +7,7 @@
 //! | RP61xx | links and enrolment |
 //! | RP62xx | what operators ask for |
 
-macro_rules! codes {
-    ($($name:ident $code:literal $title:literal)*) => {
-        $(#[doc = $title] pub const $name: &str = $code;)*
-
-        /// Code and title, in ascending order of code.
-        pub const TABLE: &[(&str, &str)] = &[$(($code, $title)),*];
-    };
-}
-
-codes! {
+replank_common::codes! {
     FOLDER_TAKEN "RP6001" "the coordinator's folder holds something already"
     FOLDER_FILE "RP6002" "a file of the coordinator's folder cannot be used"
     SETTINGS "RP6003" "the coordinator's settings cannot be used"

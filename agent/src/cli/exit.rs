@@ -2,33 +2,8 @@
 
 use crate::codes;
 use crate::failure::Failure;
-use std::process::ExitCode;
 
-macro_rules! exits {
-    ($($name:ident $code:literal $title:literal)*) => {
-        /// Why `replank-agent` ended.
-        #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-        pub enum Exit {
-            $(#[doc = $title] $name,)*
-        }
-
-        impl Exit {
-            /// In ascending order of code.
-            pub const ALL: &[Self] = &[$(Self::$name),*];
-
-            pub fn code(self) -> u8 {
-                match self { $(Self::$name => $code),* }
-            }
-
-            /// For people, as it stands in `--help` and in the man pages.
-            pub fn title(self) -> &'static str {
-                match self { $(Self::$name => $title),* }
-            }
-        }
-    };
-}
-
-exits! {
+replank_cli::exits! {
     Done 0 "done"
     Unexpected 1 "something unexpected; the message says what"
     Usage 2 "the command line cannot be understood"
@@ -39,12 +14,6 @@ exits! {
     Disagreement 7 "the four sources of the census do not agree, or one of them is silent"
     Ledger 8 "the ledger cannot be used"
     NotRoot 9 "it does not run as root"
-}
-
-impl From<Exit> for ExitCode {
-    fn from(exit: Exit) -> Self {
-        Self::from(exit.code())
-    }
 }
 
 impl From<&Failure> for Exit {
@@ -61,7 +30,9 @@ impl From<&Failure> for Exit {
             Failure::Ledger(_) => Self::Ledger,
             Failure::NotRoot { .. } => Self::NotRoot,
             Failure::Disagreement => Self::Disagreement,
-            Failure::Write(_) | Failure::Output(_) | Failure::System { .. } => Self::Unexpected,
+            Failure::Write(_) | Failure::Page(_) | Failure::Output(_) | Failure::System { .. } => {
+                Self::Unexpected
+            }
         }
     }
 }

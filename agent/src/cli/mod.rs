@@ -19,13 +19,14 @@ use crate::failure::Failure;
 use args::{Cli, Command};
 use clap::FromArgMatches;
 use exit::Exit;
+use manual::MANUAL;
 use std::io::Write;
 use std::process::ExitCode;
 use tokio::runtime::{Builder, Runtime};
 
 /// Reads the command line, does what it says, and says how that ended.
 pub fn main() -> ExitCode {
-    let matches = match manual::command().try_get_matches() {
+    let matches = match MANUAL.command().try_get_matches() {
         Ok(matches) => matches,
         Err(error) => {
             // Help and version are data and no failure; clap knows which goes where.
@@ -81,9 +82,9 @@ fn obey(cli: Cli) -> Result<(), Failure> {
             print(&if args.json { views::json(&entries) } else { views::ledger(&entries) })
         }
         Command::CheckConfig => print(&check_config::say(&cli.config)?),
-        Command::Completions(args) => write(&manual::completions(args.shell)),
+        Command::Completions(args) => write(&MANUAL.completions(args.shell)),
         Command::Man(args) => {
-            let written = manual::write_pages(&args.dir)?;
+            let written = MANUAL.write_pages(&args.dir)?;
             eprintln!("{written} pages in {}", args.dir.display());
             Ok(())
         }

@@ -9,16 +9,7 @@
 //! | RP21xx | lint |
 //! | RP30xx | runs: refusals to operators, and why a run waits or stops |
 
-macro_rules! codes {
-    ($($name:ident $code:literal $title:literal)*) => {
-        $(#[doc = $title] pub const $name: &str = $code;)*
-
-        /// Code and title, in ascending order of code.
-        pub const TABLE: &[(&str, &str)] = &[$(($code, $title)),*];
-    };
-}
-
-codes! {
+replank_common::codes! {
     FLEET_SYNTAX "RP1001" "the fleet file is not TOML"
     FLEET_UNKNOWN_KEY "RP1002" "the fleet file has a key that is not known there"
     FLEET_TYPE "RP1003" "a value of the fleet file is of the wrong type"

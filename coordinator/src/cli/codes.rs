@@ -1,16 +1,7 @@
 //! The codes of what the command line itself has to say. Each has a page `docs/errors/<code>.md`. What the core or the coordinator
 //! refuses keeps the code that it was given there.
 
-macro_rules! codes {
-    ($($name:ident $code:literal $title:literal)*) => {
-        $(#[doc = $title] pub const $name: &str = $code;)*
-
-        /// Code and title, in ascending order of code.
-        pub const TABLE: &[(&str, &str)] = &[$(($code, $title)),*];
-    };
-}
-
-codes! {
+replank_common::codes! {
     UNEXPECTED "RP6300" "the command line met something unexpected"
     FILE_READ "RP6301" "an input file cannot be read"
     FILE_WRITE "RP6302" "an output file cannot be written"

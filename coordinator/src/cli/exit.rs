@@ -1,32 +1,6 @@
 //! How the command line ends: one table, from which the code, `--help`, the man pages and the tests are made.
 
-use std::process::ExitCode;
-
-macro_rules! exits {
-    ($($name:ident $code:literal $title:literal)*) => {
-        /// Why `replank` ended.
-        #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-        pub enum Exit {
-            $(#[doc = $title] $name,)*
-        }
-
-        impl Exit {
-            /// In ascending order of code.
-            pub const ALL: &[Self] = &[$(Self::$name),*];
-
-            pub fn code(self) -> u8 {
-                match self { $(Self::$name => $code),* }
-            }
-
-            /// For people, as it stands in `--help` and in the man pages.
-            pub fn title(self) -> &'static str {
-                match self { $(Self::$name => $title),* }
-            }
-        }
-    };
-}
-
-exits! {
+replank_cli::exits! {
     Done 0 "done"
     Unexpected 1 "something unexpected; the message says what"
     Usage 2 "the command line cannot be understood"
@@ -38,12 +12,6 @@ exits! {
     Waits 8 "the run waits for an operator (with --until-hold)"
     Unsound 9 "lint found a broken promise in the plan"
     Deposed 10 "another coordinator leads: this one stays down until somebody starts it"
-}
-
-impl From<Exit> for ExitCode {
-    fn from(exit: Exit) -> Self {
-        Self::from(exit.code())
-    }
 }
 
 #[cfg(test)]

@@ -3,6 +3,7 @@
 use super::codes;
 use super::exit::Exit;
 use crate::codes as own;
+use replank_cli::PageError;
 use replank_core::catalog::CatalogError;
 use replank_core::fleet_file::Mistakes;
 use replank_core::inventory::InventoryError;
@@ -18,6 +19,8 @@ pub enum Failure {
     Read { what: &'static str, path: PathBuf, source: io::Error },
     #[error("failed to write `{}`: {source}; check free space and the permissions of its folder", .path.display())]
     Write { path: PathBuf, source: io::Error },
+    #[error("{0}; check free space and the permissions of its folder")]
+    Page(#[from] PageError),
     #[error("the fleet file {} has {}; mend what is listed above", .0.file, count(.0.mistakes.len(), "mistake"))]
     FleetFile(Mistakes),
     #[error("`{}`: {source}", .path.display())]
@@ -77,9 +80,11 @@ impl Failure {
             | Self::Beats { .. }
             | Self::Settings { .. }
             | Self::Identity { .. } => Exit::BadFile,
-            Self::Write { .. } | Self::Coordinator { .. } | Self::Answer { .. } | Self::Unexpected(_) => {
-                Exit::Unexpected
-            }
+            Self::Write { .. }
+            | Self::Page(_)
+            | Self::Coordinator { .. }
+            | Self::Answer { .. }
+            | Self::Unexpected(_) => Exit::Unexpected,
             Self::Local { code, .. } => match *code {
                 own::STORE_FAILED | own::LISTEN | own::NOT_SERVING => Exit::Unexpected,
                 own::JOURNAL_MOVED_ON => Exit::Deposed,
@@ -98,7 +103,7 @@ impl Failure {
     pub fn code(&self) -> &str {
         match self {
             Self::Read { .. } => codes::FILE_READ,
-            Self::Write { .. } => codes::FILE_WRITE,
+            Self::Write { .. } | Self::Page(_) => codes::FILE_WRITE,
             Self::FleetFile(mistakes) => {
                 mistakes.mistakes.first().map_or(codes::UNEXPECTED, |mistake| mistake.code)
             }

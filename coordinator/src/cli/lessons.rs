@@ -4,56 +4,15 @@ use super::exit::Exit;
 use Exit::{
     BadFile, Blocked, Deposed, Done, Halted, Refused, Unexpected, Unreachable, Unsound, Usage, Waits,
 };
-
-/// One command's lesson.
-#[derive(Debug)]
-pub struct Lesson {
-    /// The words after `replank`; empty for `replank` itself.
-    pub path: &'static str,
-    /// What it does, in sentences.
-    pub does: &'static str,
-    pub changes: &'static str,
-    /// Each a line that can be typed.
-    pub examples: &'static [&'static str],
-    /// Beside those of every command: [`EVERYWHERE`].
-    pub exits: &'static [Exit],
-}
+use replank_cli::Lesson;
 
 /// How every command can end.
 pub const EVERYWHERE: &[Exit] = &[Done, Unexpected, Usage];
 
-impl Lesson {
-    /// All ways to end, in ascending order of code.
-    pub fn all_exits(&self) -> Vec<Exit> {
-        let mut exits = [EVERYWHERE, self.exits].concat();
-        exits.sort();
-        exits.dedup();
-        exits
-    }
-
-    /// The end of `--help`.
-    pub fn text(&self) -> String {
-        let mut text = format!("Changes:\n  {}\n\nExamples:\n", self.changes);
-        for example in self.examples {
-            text.push_str(&format!("  {example}\n"));
-        }
-        text.push_str("\nExit codes:\n");
-        for exit in self.all_exits() {
-            text.push_str(&format!("  {}  {}\n", exit.code(), exit.title()));
-        }
-        text
-    }
-}
-
-/// The lesson of a command, by the words after `replank`.
-pub fn of(path: &str) -> Option<&'static Lesson> {
-    LESSONS.iter().find(|lesson| lesson.path == path)
-}
-
 /// Commands that ask the coordinator: a bad operator.toml, a refusal, no connection.
 const ONLINE: &[Exit] = &[BadFile, Refused, Unreachable];
 
-pub const LESSONS: &[Lesson] = &[
+pub const LESSONS: &[Lesson<Exit>] = &[
     Lesson {
         path: "",
         does: "Upgrades the layers below running guests, plank by plank, and proves that no guest was lost. A fleet file says what the \

@@ -28,6 +28,7 @@ use clap::FromArgMatches;
 use connect::Coordinator;
 use exit::Exit;
 use failure::Failure;
+use manual::MANUAL;
 use offline::Fleet;
 use output::Output;
 use replank_core::inventory::Inventory;
@@ -44,7 +45,7 @@ const FACTS_DEADLINE_S: u32 = 60;
 pub fn main() -> ExitCode {
     let asked = std::env::args_os().any(|word| word == "--no-color");
     let color = if asked { clap::ColorChoice::Never } else { clap::ColorChoice::Auto };
-    let matches = match manual::command().color(color).try_get_matches() {
+    let matches = match MANUAL.command().color(color).try_get_matches() {
         Ok(matches) => matches,
         Err(error) => {
             // Help and version are data and no failure; clap knows which goes where.
@@ -71,9 +72,9 @@ fn run(out: Output, cli: Cli) -> Result<(), Failure> {
     match &cli.command {
         Command::Init(args) => local::init(out, args),
         Command::Serve(args) => local::serve(args),
-        Command::Completions(args) => out.bytes(&manual::completions(args.shell)),
+        Command::Completions(args) => out.bytes(&MANUAL.completions(args.shell)),
         Command::Man(args) => {
-            let pages = manual::write_pages(&args.dir)?;
+            let pages = MANUAL.write_pages(&args.dir)?;
             out.note(&format!("{} in `{}`", failure::count(pages, "page"), args.dir.display()));
             Ok(())
         }
