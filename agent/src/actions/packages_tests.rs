@@ -6,7 +6,7 @@ use super::testing::World;
 use super::{ActError, Perform, Progress, Report, Standing};
 use crate::host::Host;
 use crate::host::command::{Command, CommandError, Output, Programs, RealPrograms};
-use crate::host::files::digest_of_file;
+use crate::host::files::{digest_of_bytes, digest_of_file};
 use crate::host::packages;
 use replank_common::action::{PackagePin, PackagesInstall, PackagesStage};
 use replank_common::facts::PackageManager::{self, Apt, Dnf};
@@ -52,9 +52,27 @@ const DEMO_2: [(&str, &str); 3] =
     [("/usr/share/demo/f", "two"), ("/usr/share/demo/new", "new"), ("/etc/demo.conf", "setting 2")];
 const LIB: [(&str, &str); 2] = [("/usr/share/demo/moved", "moved"), ("/etc/demo-lib.conf", "lib")];
 
-/// A repository with all packages, made once a test process.
-static RPMS: LazyLock<tempfile::TempDir> = LazyLock::new(|| {
-    let made = tempfile::tempdir().unwrap();
+/// A directory beside the test binaries that is made once for all of them, each being a process of its own, and anew when these tests change.
+fn made_once(name: &str, make: impl FnOnce(&Path)) -> PathBuf {
+    let binary = std::env::current_exe().unwrap();
+    let folder = binary.parent().unwrap().join("made-for-tests");
+    fs::create_dir_all(&folder).unwrap();
+    let recipe = digest_of_bytes(include_bytes!("packages_tests.rs"));
+    let made = folder.join(format!("{name}-{}", &recipe[..16]));
+    let lock = fs::File::create(folder.join(format!("{name}.lock"))).unwrap();
+    lock.lock().unwrap();
+    if !made.exists() {
+        let making = tempfile::tempdir_in(&folder).unwrap();
+        make(making.path());
+        fs::rename(making.keep(), &made).unwrap();
+    }
+    made
+}
+
+/// A repository with all packages.
+static RPMS: LazyLock<PathBuf> = LazyLock::new(|| made_once("rpms", make_rpms));
+
+fn make_rpms(made: &Path) {
     // A trigger is a script of a package that does not change itself.
     let base = "Provides: /bin/sh\n%triggerin -p <lua> -- demo\nio.open('/etc/ran', 'a'):write('trigger')\n";
     let specs = [
@@ -64,19 +82,19 @@ static RPMS: LazyLock<tempfile::TempDir> = LazyLock::new(|| {
         ("lib", spec("demo-lib", "2", "", &LIB)),
     ];
     for (name, text) in specs {
-        fs::write(made.path().join(format!("{name}.spec")), text).unwrap();
+        fs::write(made.join(format!("{name}.spec")), text).unwrap();
     }
     shell(
         "for s in *.spec; do rpmbuild -bb -D \"_topdir $PWD/top\" -D \"_rpmdir $PWD/repo\" $s; done; createrepo_c -q repo",
-        made.path(),
+        made,
     );
-    made
-});
+}
 
-static DEBS: LazyLock<tempfile::TempDir> = LazyLock::new(|| {
-    let made = tempfile::tempdir().unwrap();
+static DEBS: LazyLock<PathBuf> = LazyLock::new(|| made_once("debs", make_debs));
+
+fn make_debs(made: &Path) {
     let deb = |name: &str, version: &str, fields: &str, files: &[(&str, &str)]| {
-        let tree = made.path().join(format!("{name}-{version}"));
+        let tree = made.join(format!("{name}-{version}"));
         fs::create_dir_all(tree.join("DEBIAN")).unwrap();
         let control = format!(
             "Package: {name}\nVersion: {version}\nArchitecture: all\nMaintainer: - <->\nInstalled-Size: 4\n\
@@ -99,10 +117,9 @@ static DEBS: LazyLock<tempfile::TempDir> = LazyLock::new(|| {
     deb("demo-lib", "2", "Replaces: demo (<< 2)\n", &LIB);
     shell(
         "mkdir repo; for d in demo-*; do dpkg-deb --root-owner-group -b $d repo; done; cd repo; apt-ftparchive packages . > Packages",
-        made.path(),
+        made,
     );
-    made
-});
+}
 
 /// A root with `demo` 1 and an operator's change to its configuration.
 fn base(manager: PackageManager) -> World {
@@ -114,7 +131,7 @@ fn base(manager: PackageManager) -> World {
     let host = &world.host;
     match manager {
         Dnf => {
-            let repository = RPMS.path().join("repo");
+            let repository = RPMS.join("repo");
             let text = format!("[demo]\nname=demo\nbaseurl=file://{}\ngpgcheck=0\n", repository.display());
             world.file("/etc/yum.repos.d/demo.repo", &text);
             let root = host.at("/").display().to_string();
@@ -143,7 +160,7 @@ fn base(manager: PackageManager) -> World {
             ] {
                 fs::create_dir_all(host.at(path)).unwrap();
             }
-            let repository = DEBS.path().join("repo");
+            let repository = DEBS.join("repo");
             let text = format!("deb [trusted=yes] copy:{} ./\n", repository.display());
             world.file("/etc/apt/sources.list.d/demo.list", &text);
             let root = host.at("/").display().to_string();
@@ -598,7 +615,7 @@ fn what_a_stage_refuses() {
     assert_eq!(refused(full.apply(&world.host, &record, QUIET)), "RP5117");
     // The installed version is in no repository any more.
     let repository = tempfile::tempdir().unwrap();
-    let from = RPMS.path().join("repo");
+    let from = RPMS.join("repo");
     shell(
         &format!("cp -r {}/noarch . && rm noarch/demo-1-1* && createrepo_c -q .", from.display()),
         repository.path(),
