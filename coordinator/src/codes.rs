@@ -38,4 +38,7 @@ replank_common::codes! {
     HOSTS_BUSY "RP6207" "another run is under way on the same hosts"
     LATER_RUN "RP6208" "a later run changed the same hosts"
     HOST_NOT_ENROLLED "RP6209" "a host of the plan is not enrolled"
+    OPERATOR_UNKNOWN "RP6210" "the operator is not known here"
+    OPERATOR_EXISTS "RP6211" "the operator has a certificate already"
+    LAST_ADMIN "RP6212" "the last admin cannot revoke itself"
 }

@@ -4,7 +4,7 @@ use clap::builder::styling::{AnsiColor, Styles};
 use clap::{Args, Parser, Subcommand, ValueHint};
 use replank_common::ids::{HoldId, HostName, PlanId, RunId, StepId};
 use replank_core::plan::Stage;
-use replank_identity::OperatorName;
+use replank_identity::{Level, OperatorName};
 use std::convert::Infallible;
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -54,6 +54,9 @@ pub enum Command {
     /// Admit, list and revoke hosts
     #[command(subcommand)]
     Host(HostCommand),
+    /// Make, list, revoke and renew operators' certificates
+    #[command(subcommand)]
+    Operator(OperatorCommand),
     /// List every guest: where it runs, and on which qemu
     Guests,
     /// Collect the facts of every host into one JSON file
@@ -145,6 +148,41 @@ pub struct TokenArgs {
 pub struct RevokeArgs {
     /// The host to shut out
     pub name: HostName,
+}
+
+#[derive(Debug, Subcommand)]
+pub enum OperatorCommand {
+    /// Make the key and certificate of another operator
+    Add(OperatorAddArgs),
+    /// List the operators: level, state, until when
+    List,
+    /// Revoke every certificate of an operator and end what it watches
+    Revoke(OperatorRevokeArgs),
+    /// Renew your own certificate, in the file that operator.toml names
+    Renew,
+}
+
+#[derive(Debug, Args)]
+pub struct OperatorAddArgs {
+    /// The new operator: lower-case letters, digits and . _ - @
+    #[arg(value_parser = OperatorName::new)]
+    pub name: OperatorName,
+    /// What it may do; each level includes the one before it
+    #[arg(long, value_name = "LEVEL", value_parser = level_parser())]
+    pub level: Level,
+    /// Write the new key with its certificate to this file, which must not be there
+    #[arg(short, long, value_name = "FILE", value_hint = ValueHint::FilePath)]
+    pub output: PathBuf,
+    /// Also write the settings that go with it, and the authority's certificate beside them
+    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
+    pub settings: Option<PathBuf>,
+}
+
+#[derive(Debug, Args)]
+pub struct OperatorRevokeArgs {
+    /// The operator to shut out
+    #[arg(value_parser = OperatorName::new)]
+    pub name: OperatorName,
 }
 
 #[derive(Debug, Args)]
@@ -324,6 +362,11 @@ impl FromStr for PlanOrRun {
             Err(_) => text.parse().map(Self::Plan),
         }
     }
+}
+
+fn level_parser() -> impl clap::builder::TypedValueParser<Value = Level> {
+    use clap::builder::{PossibleValuesParser, TypedValueParser as _};
+    PossibleValuesParser::new(["viewer", "operator", "admin"]).try_map(|word| word.parse::<Level>())
 }
 
 fn stage_parser() -> impl clap::builder::TypedValueParser<Value = Stage> {

@@ -19,4 +19,5 @@ replank_common::codes! {
     RUN_HALTED "RP6314" "the run is halted"
     RUN_WAITS "RP6315" "the run waits for an operator"
     RUN_NOT_COMPLETED "RP6316" "the run ended other than completed"
+    OUTPUT_TAKEN "RP6317" "a file that would be written is there already"
 }

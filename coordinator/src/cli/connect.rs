@@ -7,7 +7,6 @@ use replank_identity::tls;
 use replank_proto::MESSAGE_BYTES_MAX;
 use replank_proto::v1::operator_service_client::OperatorServiceClient;
 use serde::de::DeserializeOwned;
-use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::net::TcpStream;
@@ -37,16 +36,10 @@ pub enum Asks {
 }
 
 impl Coordinator {
-    /// Connects with the settings that `named`, or the usual places, say.
+    /// Connects as the operator whose settings were read.
     ///
     /// # Errors
-    /// Settings or identity cannot be used, nobody answers, or one side refuses the other's certificate.
-    pub async fn connect(named: Option<&Path>) -> Result<Self, Failure> {
-        Self::dial(&super::settings::load(named)?).await
-    }
-
-    /// # Errors
-    /// [`Failure::Unreachable`], [`Failure::TlsRefused`].
+    /// [`Failure::Unreachable`], [`Failure::TlsRefused`]: nobody answers, or one side refuses the other's certificate.
     pub async fn dial(operator: &Operator) -> Result<Self, Failure> {
         let address = operator.coordinator.clone();
         let unreachable = |why: String| Failure::Unreachable { address: address.clone(), why };

@@ -4,7 +4,7 @@ replank_cli::exits! {
     Done 0 "done"
     Unexpected 1 "something unexpected; the message says what"
     Usage 2 "the command line cannot be understood"
-    BadFile 3 "an input file is bad or cannot be read: fleet file, inventory, plan, operator.toml, beats, the coordinator's folder"
+    BadFile 3 "an input file is bad or cannot be read: fleet file, inventory, plan, operator.toml, beats, the coordinator's folder; or a file is in the way"
     Blocked 4 "blockers were found: nothing may start until they are gone"
     Refused 5 "the coordinator refused, and says why"
     Unreachable 6 "the coordinator cannot be reached, or the connection broke; a change may have been made"

@@ -21,6 +21,8 @@ pub enum Failure {
     Write { path: PathBuf, source: io::Error },
     #[error("{0}; check free space and the permissions of its folder")]
     Page(#[from] PageError),
+    #[error("`{}` is there already; name another, what holds a key is never overwritten", .path.display())]
+    Taken { path: PathBuf },
     #[error("the fleet file {} has {}; mend what is listed above", .0.file, count(.0.mistakes.len(), "mistake"))]
     FleetFile(Mistakes),
     #[error("`{}`: {source}", .path.display())]
@@ -73,6 +75,7 @@ impl Failure {
     pub fn exit(&self) -> Exit {
         match self {
             Self::Read { .. }
+            | Self::Taken { .. }
             | Self::FleetFile(_)
             | Self::Inventory { .. }
             | Self::Plan { .. }
@@ -104,6 +107,7 @@ impl Failure {
         match self {
             Self::Read { .. } => codes::FILE_READ,
             Self::Write { .. } | Self::Page(_) => codes::FILE_WRITE,
+            Self::Taken { .. } => codes::OUTPUT_TAKEN,
             Self::FleetFile(mistakes) => {
                 mistakes.mistakes.first().map_or(codes::UNEXPECTED, |mistake| mistake.code)
             }

@@ -83,6 +83,55 @@ pub const LESSONS: &[Lesson<Exit>] = &[
         exits: ONLINE,
     },
     Lesson {
+        path: "operator",
+        does: "Says who may ask the coordinator, and what: a viewer looks, an operator also starts runs and decides about them, an admin also says \
+               which hosts and operators belong.",
+        changes: "`add` and `revoke` change who may connect, `renew` your own identity file; `list` changes nothing.",
+        examples: &["replank operator add alice --level operator -o alice.pem", "replank operator list"],
+        exits: ONLINE,
+    },
+    Lesson {
+        path: "operator add",
+        does: "Makes a key here, has the coordinator sign a certificate for it and writes both as one file, readable by you alone. The key itself \
+               travels nowhere. The settings that go with it are printed; with --settings they are written, with the authority's certificate as \
+               authority.pem beside them, so that the three files can be handed over. One name has one holder: revoke it before you give it \
+               to another key or another level. For admins.",
+        changes: "The files, none of which may be there, and who may connect.",
+        examples: &[
+            "replank operator add alice --level operator -o alice.pem",
+            "replank operator add bob --level viewer -o bob/operator.pem --settings bob/operator.toml",
+        ],
+        exits: ONLINE,
+    },
+    Lesson {
+        path: "operator list",
+        does: "Lists everybody who ever had an operator's certificate: its level, whether it holds, was revoked or has ended, and until when it is \
+               good. For admins.",
+        changes: "Nothing.",
+        examples: &[
+            "replank operator list",
+            "replank operator list --json | jq -r '.operators[] | select(.state == \"good\") | .name'",
+        ],
+        exits: ONLINE,
+    },
+    Lesson {
+        path: "operator revoke",
+        does: "Revokes every certificate of an operator: its next call is refused and what it watches ends. Runs that it began go on. The last admin \
+               cannot revoke itself. For admins.",
+        changes: "Who may connect. No run and no host is touched.",
+        examples: &["replank operator revoke alice"],
+        exits: ONLINE,
+    },
+    Lesson {
+        path: "operator renew",
+        does: "Makes a new key and has it signed for the name and level that you have, and puts both in the place of the identity file that \
+               operator.toml names; the old file stays until the new one is on disk. For every level, as long as the old certificate holds: every \
+               command warns when less than 30 days are left.",
+        changes: "Your identity file. Copies of the old one are good until they end or you are revoked.",
+        examples: &["replank operator renew", "replank --config alice.toml operator renew"],
+        exits: ONLINE,
+    },
+    Lesson {
         path: "guests",
         does: "Lists every guest by host from the newest census: its process, its state, and the qemu that it really runs on, which may be \
                older than the one that is installed.",

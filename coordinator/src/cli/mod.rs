@@ -17,13 +17,14 @@ pub mod lessons;
 mod local;
 pub mod manual;
 mod offline;
+mod operators;
 mod output;
 mod progress;
 mod runs;
 mod settings;
 mod watch;
 
-use args::{Cli, Command, HostCommand, PlanArgs, PlanOrRun, PlanRef, SourceArgs};
+use args::{Cli, Command, HostCommand, OperatorCommand, PlanArgs, PlanOrRun, PlanRef, SourceArgs};
 use clap::FromArgMatches;
 use connect::Coordinator;
 use exit::Exit;
@@ -33,9 +34,11 @@ use offline::Fleet;
 use output::Output;
 use replank_core::inventory::Inventory;
 use runs::Decision;
+use settings::Operator;
 use std::future::Future;
 use std::path::Path;
 use std::process::ExitCode;
+use std::sync::Once;
 use watch::Wanted;
 
 /// How long check and plan wait for hosts that are slow to give their facts.
@@ -85,15 +88,15 @@ fn run(out: Output, cli: Cli) -> Result<(), Failure> {
         Command::Plan(args) => plan(out, config, args),
         Command::Show(args) => match &args.what {
             PlanOrRun::Plan(PlanRef::File(path)) => offline::show(out, &files::plan(path)?),
-            what => online(config, async |coordinator| runs::show(out, coordinator, what).await),
+            what => online(out, config, async |coordinator| runs::show(out, coordinator, what).await),
         },
-        Command::Lint(args) => offline::lint_plan(out, &plan_file(config, &args.plan)?),
+        Command::Lint(args) => offline::lint_plan(out, &plan_file(out, config, &args.plan)?),
         Command::Apply(args) => {
             // A bad plan file is told before a connection is tried.
             if let PlanRef::File(path) = &args.plan {
                 offline::sound(out, &files::plan(path)?.plan)?;
             }
-            online(config, async |coordinator| {
+            online(out, config, async |coordinator| {
                 let run = runs::apply(out, coordinator, args).await?;
                 if !args.watch {
                     return Ok(());
@@ -102,7 +105,15 @@ fn run(out: Output, cli: Cli) -> Result<(), Failure> {
                 watch::follow(out, coordinator, Some(&run), wanted).await
             })
         }
-        command => online(config, async |coordinator| ask(out, coordinator, command).await),
+        Command::Operator(OperatorCommand::Add(args)) => {
+            let own = known(out, config)?;
+            block_on(operators::add(out, &own, args))
+        }
+        Command::Operator(OperatorCommand::Renew) => {
+            let own = settings::load(config)?;
+            block_on(operators::renew(out, &own))
+        }
+        command => online(out, config, async |coordinator| ask(out, coordinator, command).await),
     }
 }
 
@@ -113,6 +124,10 @@ async fn ask(out: Output, coordinator: &Coordinator, command: &Command) -> Resul
         Command::Host(HostCommand::Token(args)) => hosts::token(out, coordinator, args).await,
         Command::Host(HostCommand::List) => hosts::list(out, coordinator).await,
         Command::Host(HostCommand::Revoke(args)) => hosts::revoke(out, coordinator, &args.name).await,
+        Command::Operator(OperatorCommand::List) => operators::list(out, coordinator).await,
+        Command::Operator(OperatorCommand::Revoke(args)) => {
+            operators::revoke(out, coordinator, &args.name).await
+        }
         Command::Guests => hosts::guests(out, coordinator).await,
         Command::Inventory(args) => hosts::inventory(out, coordinator, args).await,
         Command::Status(args) => runs::status(out, coordinator, args.run.as_ref()).await,
@@ -137,21 +152,24 @@ async fn ask(out: Output, coordinator: &Coordinator, command: &Command) -> Resul
         | Command::Plan(_)
         | Command::Show(_)
         | Command::Lint(_)
-        | Command::Apply(_) => unreachable!("answered before a connection is made"),
+        | Command::Apply(_)
+        | Command::Operator(OperatorCommand::Add(_) | OperatorCommand::Renew) => {
+            unreachable!("answered before a connection is made")
+        }
     }
 }
 
 fn plan(out: Output, config: Option<&Path>, args: &PlanArgs) -> Result<(), Failure> {
     let fleet = Fleet::read(&args.source)?;
-    let parent = args.parent.as_ref().map(|parent| plan_file(config, parent)).transpose()?;
+    let parent = args.parent.as_ref().map(|parent| plan_file(out, config, parent)).transpose()?;
     let inventory = inventory(out, config, &args.source)?;
     offline::plan(out, args, &fleet, &inventory, parent.as_ref())
 }
 
-fn plan_file(config: Option<&Path>, plan: &PlanRef) -> Result<files::PlanFile, Failure> {
+fn plan_file(out: Output, config: Option<&Path>, plan: &PlanRef) -> Result<files::PlanFile, Failure> {
     match plan {
         PlanRef::File(path) => files::plan(path),
-        PlanRef::Id(_) => online(config, async |coordinator| runs::plan(coordinator, plan).await),
+        PlanRef::Id(_) => online(out, config, async |coordinator| runs::plan(coordinator, plan).await),
     }
 }
 
@@ -159,7 +177,7 @@ fn plan_file(config: Option<&Path>, plan: &PlanRef) -> Result<files::PlanFile, F
 fn inventory(out: Output, config: Option<&Path>, source: &SourceArgs) -> Result<Inventory, Failure> {
     match &source.inventory {
         Some(path) => files::inventory(path),
-        None => online(config, async |coordinator| {
+        None => online(out, config, async |coordinator| {
             hosts::collect(out, coordinator, FACTS_DEADLINE_S).await.map(|(inventory, _)| inventory)
         }),
     }
@@ -167,13 +185,25 @@ fn inventory(out: Output, config: Option<&Path>, source: &SourceArgs) -> Result<
 
 /// Runs `work` with a connection.
 fn online<T>(
+    out: Output,
     config: Option<&Path>,
     work: impl AsyncFnOnce(&Coordinator) -> Result<T, Failure>,
 ) -> Result<T, Failure> {
+    let own = known(out, config)?;
     block_on(async {
-        let coordinator = Coordinator::connect(config).await?;
+        let coordinator = Coordinator::dial(&own).await?;
         work(&coordinator).await
     })
+}
+
+/// Who asks. A certificate that ends soon is told of, once.
+fn known(out: Output, config: Option<&Path>) -> Result<Operator, Failure> {
+    static TOLD: Once = Once::new();
+    let own = settings::load(config)?;
+    if let Some(warning) = own.warning(settings::now()) {
+        TOLD.call_once(|| out.note(&warning));
+    }
+    Ok(own)
 }
 
 fn block_on<T>(work: impl Future<Output = Result<T, Failure>>) -> Result<T, Failure> {

@@ -2,15 +2,19 @@
 
 use super::failure::{Failure, chain};
 use crate::config::OperatorSettings;
+use replank_core::gate::duration;
 use replank_identity::files;
 use replank_identity::{AuthorityCert, CredentialStore, Credentials, PrivateKey, UnixSeconds};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 /// In the working directory.
 const HERE: &str = "operator.toml";
 const SYSTEM: &str = "/etc/replank/operator.toml";
+
+/// A certificate that ends sooner is told of with every command.
+const WARN_BELOW: Duration = Duration::from_secs(30 * 86_400);
 
 /// Everything that a connection needs.
 #[derive(Debug)]
@@ -18,6 +22,10 @@ pub struct Operator {
     /// `HOST:PORT`.
     pub coordinator: String,
     pub credentials: Arc<CredentialStore>,
+    /// Where the certificate of the fleet's authority is.
+    pub authority: PathBuf,
+    /// Where the operator's key and certificate are.
+    pub identity: PathBuf,
 }
 
 /// Finds and reads the settings and the identity that they name. `named`: by `--config` or `REPLANK_CONFIG`.
@@ -28,8 +36,23 @@ pub fn load(named: Option<&Path>) -> Result<Operator, Failure> {
     let path = find(named)?;
     let settings = read(&path)?;
     let folder = path.parent().unwrap_or(Path::new(""));
-    let credentials = credentials(&folder.join(&settings.authority), &folder.join(&settings.identity))?;
-    Ok(Operator { coordinator: settings.coordinator, credentials: CredentialStore::new(credentials) })
+    let (authority, identity) = (folder.join(&settings.authority), folder.join(&settings.identity));
+    let credentials = CredentialStore::new(credentials(&authority, &identity)?);
+    Ok(Operator { coordinator: settings.coordinator, credentials, authority, identity })
+}
+
+impl Operator {
+    /// What to say of a certificate that ends soon.
+    pub fn warning(&self, now: UnixSeconds) -> Option<String> {
+        let until = self.credentials.current().identity().validity.not_after;
+        let left_s = until.0.saturating_sub(now.0);
+        (left_s < WARN_BELOW.as_secs()).then(|| {
+            format!(
+                "warning: your certificate ends in {} (at {until}); get a new one: `replank operator renew`",
+                duration(left_s.saturating_mul(1_000))
+            )
+        })
+    }
 }
 
 fn find(named: Option<&Path>) -> Result<PathBuf, Failure> {
@@ -64,9 +87,11 @@ fn read(path: &Path) -> Result<OperatorSettings, Failure> {
 }
 
 fn credentials(authority: &Path, identity: &Path) -> Result<Credentials, Failure> {
-    let failed = |path: &Path, error: &dyn std::error::Error| Failure::Identity {
+    let failed = |path: &Path, error: &dyn std::error::Error| {
+        Failure::Identity {
         what: format!("the certificate `{}` cannot be used: {}", path.display(), chain(error)),
-        remedy: "have an admin make you a new one, and check the paths in operator.toml".to_owned(),
+        remedy: "renew it before it ends (`replank operator renew`) or have an admin make you a new one, and check the paths in operator.toml".to_owned(),
+    }
     };
     let cert = files::read_certificate(authority).map_err(|error| failed(authority, &error))?;
     let cert = AuthorityCert::from_pem(&cert).map_err(|error| failed(authority, &error))?;
@@ -75,7 +100,8 @@ fn credentials(authority: &Path, identity: &Path) -> Result<Credentials, Failure
     Credentials::new(&pair.chain, &key, &cert, now()).map_err(|error| failed(identity, &error))
 }
 
-fn now() -> UnixSeconds {
+/// The wall clock, by which certificates are judged.
+pub fn now() -> UnixSeconds {
     let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     UnixSeconds(since.as_secs())
 }

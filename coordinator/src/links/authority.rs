@@ -10,8 +10,8 @@ use replank_common::ids::HostName;
 use replank_identity::files::{self, FileError};
 use replank_identity::renewal::{self, RenewalState};
 use replank_identity::{
-    Authority, AuthorityError, BadCredentials, CredentialStore, Credentials, Csr, Fingerprint, Issued,
-    PrivateKey, Role,
+    Authority, AuthorityError, BadCredentials, CredentialStore, Credentials, Csr, Fingerprint, Issued, Level,
+    OperatorName, PrivateKey, Role,
 };
 use std::fmt;
 use std::sync::Arc;
@@ -89,6 +89,17 @@ impl Issuer {
     /// A host's certificate; to be recorded before it leaves.
     pub(super) fn issue(&self, csr: &Csr, host: &HostName) -> Result<Issued, AuthorityError> {
         self.authority.issue(csr, &Role::Host(host.clone()), self.lifetimes.host(), now())
+    }
+
+    /// An operator's certificate; to be recorded before it leaves.
+    pub(super) fn issue_operator(
+        &self,
+        csr: &Csr,
+        name: &OperatorName,
+        level: Level,
+    ) -> Result<Issued, AuthorityError> {
+        let role = Role::Operator { name: name.clone(), level };
+        self.authority.issue(csr, &role, self.lifetimes.operator(), now())
     }
 
     /// The leaf and then the authority, as the wire has them.

@@ -2,6 +2,7 @@
 
 use super::authority::Issuer;
 use super::handle::Handle;
+use super::operators::Operators;
 use super::peer::Caller;
 use super::registry::{Events, Registry};
 use super::service::{Agents, ByCaller};
@@ -121,6 +122,11 @@ impl Links {
 
     pub fn handle(&self) -> Handle {
         Handle { registry: Arc::clone(&self.registry) }
+    }
+
+    /// The operators' certificates.
+    pub fn operators(&self) -> Operators {
+        Operators::new(Arc::clone(&self.registry), Arc::clone(&self.issuer))
     }
 
     /// Serves the agents, and `others` (the operators' service) beside them, until `stop`; links are cut then, and calls have a

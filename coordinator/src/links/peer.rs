@@ -2,7 +2,7 @@
 
 use crate::codes;
 use replank_identity::{
-    AccessRefused, Level, OperatorName, PeerIdentity, PeerRefused, Revocations, UnixSeconds,
+    AccessRefused, Level, OperatorName, PeerIdentity, PeerRefused, Revocations, Role, UnixSeconds,
 };
 use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
@@ -45,8 +45,30 @@ pub fn peer_of<T>(request: &Request<T>) -> Result<PeerIdentity, Status> {
 /// # Errors
 /// As [`peer_of`]; `PERMISSION_DENIED` with RP6103.
 pub fn operator_of<T>(request: &Request<T>, needed: Level) -> Result<OperatorName, Status> {
+    caller_of(request, needed).map(|caller| caller.name)
+}
+
+/// An operator with the certificate that it called with.
+#[derive(Debug, Clone)]
+pub struct OperatorCaller {
+    pub name: OperatorName,
+    pub level: Level,
+    pub(super) peer: PeerIdentity,
+}
+
+/// As [`operator_of`], for calls to which the certificate itself matters.
+///
+/// # Errors
+/// As [`operator_of`].
+pub fn caller_of<T>(request: &Request<T>, needed: Level) -> Result<OperatorCaller, Status> {
     let peer = peer_of(request)?;
-    peer.require(needed).cloned().map_err(|refused| not_allowed(&refused))
+    peer.require(needed).map_err(|refused| not_allowed(&refused))?;
+    match &peer.role {
+        Role::Operator { name, level } => Ok(OperatorCaller { name: name.clone(), level: *level, peer }),
+        Role::Host(_) | Role::Coordinator => {
+            Err(not_allowed(&AccessRefused::NotAnOperator { role: peer.role }))
+        }
+    }
 }
 
 pub(super) fn peer_refused(refused: &PeerRefused) -> Status {

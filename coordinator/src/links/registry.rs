@@ -12,7 +12,7 @@ use replank_common::outcome::Outcome;
 use replank_common::reading::{Reading, ReadingRequest};
 use replank_core::codes::RUN_DEPOSED;
 use replank_core::run::{Command, Hello, Order, ReadingWant};
-use replank_identity::{Fingerprint, JoinToken, OperatorName, PeerIdentity, Revocations};
+use replank_identity::{Fingerprint, JoinToken, OperatorName, PeerIdentity, Revocations, RevokedSet};
 use replank_proto::v1::link_response::Message;
 use replank_proto::v1::{self, LinkResponse};
 use std::collections::BTreeMap;
@@ -127,7 +127,9 @@ pub(super) struct Registry {
     pub(super) events: mpsc::Sender<Event>,
     hosts: Mutex<Hosts>,
     /// Held while the revocations are written and then put in force, so that they are in force in the order in which they were written.
-    revoking: tokio::sync::Mutex<()>,
+    pub(super) revoking: tokio::sync::Mutex<()>,
+    /// Wakes whoever holds a stream open for a caller, to look whether the caller's certificate still holds.
+    revoked: tokio::sync::watch::Sender<()>,
 }
 
 /// What a new link is given.
@@ -148,11 +150,22 @@ impl Registry {
         authority: Fingerprint,
     ) -> (Self, Events) {
         let (events, receiver) = mpsc::channel(EVENTS_MAX);
-        let (hosts, revoking) = Default::default();
+        let (hosts, revoking, revoked) = Default::default();
         (
-            Self { store, clock, epoch, heartbeat, revocations, authority, events, hosts, revoking },
+            Self { store, clock, epoch, heartbeat, revocations, authority, events, hosts, revoking, revoked },
             Events(receiver),
         )
+    }
+
+    /// Puts revocations in force that are written. [`Self::revoking`] is held meanwhile.
+    pub(super) fn enforce(&self, set: RevokedSet) {
+        self.revocations.replace(set);
+        self.revoked.send_replace(());
+    }
+
+    /// Woken by each [`Self::enforce`] from here on.
+    pub(super) fn enforcements(&self) -> tokio::sync::watch::Receiver<()> {
+        self.revoked.subscribe()
     }
 
     fn lock(&self) -> MutexGuard<'_, Hosts> {
@@ -324,7 +337,7 @@ impl Registry {
         let (true, set) = revoked else {
             return Err(LinksError::UnknownHost { host: host.clone() });
         };
-        self.revocations.replace(set);
+        self.enforce(set);
         tracing::warn!(%host, code = codes::HOST_REVOKED, "the host was revoked");
         let hosts = self.lock();
         if let Some(link) = hosts.entries.get(host).and_then(|entry| entry.link.as_ref()) {
@@ -353,7 +366,7 @@ impl Registry {
             })
             .await?;
         // A new token lets a revoked host in again, without its old certificates.
-        self.revocations.replace(set);
+        self.enforce(set);
         Ok(NewToken { text: token.reveal().to_string(), expires_at_ms })
     }
 

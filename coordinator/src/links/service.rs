@@ -142,17 +142,17 @@ fn token_refused(refused: &TokenRefused) -> Status {
     }
 }
 
-fn request_refused(error: &BadCsr) -> Status {
+pub(super) fn request_refused(error: &BadCsr) -> Status {
     refusal(Code::InvalidArgument, codes::REQUEST_REFUSED, error.code(), error)
 }
 
-fn not_issued(error: &AuthorityError) -> Status {
+pub(super) fn not_issued(error: &AuthorityError) -> Status {
     tracing::error!(code = codes::AUTHORITY, %error, "a certificate was not issued");
     Status::internal(format!("{}: {error}", codes::AUTHORITY))
 }
 
-fn store_failed(error: &StoreError) -> Status {
-    tracing::error!(code = error.code(), %error, "the store failed an agent's request");
+pub(super) fn store_failed(error: &StoreError) -> Status {
+    tracing::error!(code = error.code(), %error, "the store failed a request");
     Status::internal(format!("{}: {error}", error.code()))
 }
 

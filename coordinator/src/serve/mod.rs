@@ -149,7 +149,7 @@ async fn parts(
     let drive = Drive::begin(store.clone(), clock).await?;
     let (links, events) = Links::open(folder, settings, store.clone(), clock, drive.epoch()).await?;
     let (runs, hosts, epoch) = (drive.handle(), links.handle(), drive.epoch());
-    let operators = Operators::new(runs.clone(), hosts.clone(), clock);
+    let operators = Operators::new(runs.clone(), hosts.clone(), links.operators(), clock);
     let shown = metrics::Shown::new(runs.clone(), hosts.clone(), store, clock);
 
     let mut driving = tokio::spawn(drive.run(hosts.clone(), events, stop.clone()));

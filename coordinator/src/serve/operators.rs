@@ -2,26 +2,29 @@
 //!
 //! | level | calls |
 //! | --- | --- |
-//! | viewer | `ListHosts`, `GetInventory`, `GetPlan`, `ListRuns`, `GetRun`, `GetReport`, `Watch` |
+//! | viewer | `ListHosts`, `GetInventory`, `GetPlan`, `ListRuns`, `GetRun`, `GetReport`, `Watch`, `RenewOperator` (its own) |
 //! | operator | also `PutPlan`, `Apply`, `Approve`, `Pause`, `Resume`, `Retry`, `Abort`, `Rollback` |
 //! | admin | also `CreateToken`, `RevokeHost`: who belongs to the fleet (a token lets a revoked host in again) |
+//! | admin | also `IssueOperator`, `ListOperators`, `RevokeOperator`: who may ask, and what |
 //!
-//! Who asked is the name in the certificate; it is what the journal keeps.
+//! Who asked is the name in the certificate; it is what the journal keeps. A `Watch` ends with the certificate that it was asked with.
 
 use super::inventory;
 use crate::codes;
 use crate::drive::{self, Clock, Told};
-use crate::links::{self, operator_of};
+use crate::links::{self, caller_of, operator_of};
 use replank_common::ids::{BadId, GuestUuid, HostName, RunId};
 use replank_core::plan::Stage;
 use replank_core::run::view::HaltView;
 use replank_core::run::{Operate, RunView};
-use replank_identity::Level;
+use replank_identity::{BadRole, Level, OperatorName};
 use replank_proto::MESSAGE_BYTES_MAX;
 use replank_proto::v1::operator_service_server::{OperatorService, OperatorServiceServer};
 use replank_proto::v1::*;
 use std::fmt::Display;
+use std::future::Future;
 use std::pin::Pin;
+use std::task::{Context, Poll};
 use std::time::Duration;
 use tokio_stream::{Stream, StreamExt as _};
 use tonic::{Request, Response, Status};
@@ -35,12 +38,18 @@ const FACTS_TIME_MAX: Duration = Duration::from_secs(3600);
 pub(super) struct Operators {
     runs: drive::Handle,
     hosts: links::Handle,
+    certificates: links::Operators,
     clock: Clock,
 }
 
 impl Operators {
-    pub(super) fn new(runs: drive::Handle, hosts: links::Handle, clock: Clock) -> Self {
-        Self { runs, hosts, clock }
+    pub(super) fn new(
+        runs: drive::Handle,
+        hosts: links::Handle,
+        certificates: links::Operators,
+        clock: Clock,
+    ) -> Self {
+        Self { runs, hosts, certificates, clock }
     }
 
     pub(super) fn service(self) -> OperatorServiceServer<Self> {
@@ -207,11 +216,80 @@ impl OperatorService for Operators {
     type WatchStream = Pin<Box<dyn Stream<Item = Result<WatchResponse, Status>> + Send>>;
 
     async fn watch(&self, request: Request<WatchRequest>) -> Result<Response<Self::WatchStream>, Status> {
-        operator_of(&request, Level::Viewer)?;
+        let caller = caller_of(&request, Level::Viewer)?;
         let WatchRequest { run_id, since_index } = request.into_inner();
         let watching = self.runs.watch(run_or_latest(&run_id)?, since_index).await?;
         let told = watching.into_stream().map(|told| told.map(watched).map_err(Status::from));
-        Ok(Response::new(Box::pin(told)))
+        let refused = self.certificates.refused(caller);
+        Ok(Response::new(Box::pin(Held { told: Box::pin(told), refused: Some(Box::pin(refused)) })))
+    }
+
+    async fn issue_operator(
+        &self,
+        request: Request<IssueOperatorRequest>,
+    ) -> Result<Response<IssueOperatorResponse>, Status> {
+        let by = caller_of(&request, Level::Admin)?;
+        let IssueOperatorRequest { name, level, csr } = request.into_inner();
+        let name = OperatorName::new(&name).map_err(bad_role)?;
+        let level = level.parse().map_err(bad_role)?;
+        let certificate_chain = self.certificates.issue(&name, level, &csr, &by).await?;
+        Ok(Response::new(IssueOperatorResponse { certificate_chain }))
+    }
+
+    async fn list_operators(
+        &self,
+        request: Request<ListOperatorsRequest>,
+    ) -> Result<Response<ListOperatorsResponse>, Status> {
+        operator_of(&request, Level::Admin)?;
+        let status = |one: links::OperatorStatus| OperatorStatus {
+            name: one.name.to_string(),
+            level: one.level.to_string(),
+            revoked: one.revoked,
+            certificate_expires_at_ms: one.certificate_expires_at_ms,
+        };
+        let operators = self.certificates.list().await?.into_iter().map(status).collect();
+        Ok(Response::new(ListOperatorsResponse { operators }))
+    }
+
+    async fn revoke_operator(
+        &self,
+        request: Request<RevokeOperatorRequest>,
+    ) -> Result<Response<RevokeOperatorResponse>, Status> {
+        let by = caller_of(&request, Level::Admin)?;
+        let name = OperatorName::new(&request.get_ref().name).map_err(bad_role)?;
+        self.certificates.revoke(&name, &by).await?;
+        Ok(Response::new(RevokeOperatorResponse {}))
+    }
+
+    async fn renew_operator(
+        &self,
+        request: Request<RenewOperatorRequest>,
+    ) -> Result<Response<RenewOperatorResponse>, Status> {
+        let by = caller_of(&request, Level::Viewer)?;
+        let certificate_chain = self.certificates.renew(&request.get_ref().csr, &by).await?;
+        Ok(Response::new(RenewOperatorResponse { certificate_chain }))
+    }
+}
+
+/// What a watcher is told for as long as its certificate holds.
+struct Held {
+    told: <Operators as OperatorService>::WatchStream,
+    /// `None` once it has come.
+    refused: Option<Pin<Box<dyn Future<Output = Status> + Send>>>,
+}
+
+impl Stream for Held {
+    type Item = Result<WatchResponse, Status>;
+
+    fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+        let Some(refused) = self.refused.as_mut() else { return Poll::Ready(None) };
+        match refused.as_mut().poll(cx) {
+            Poll::Ready(status) => {
+                self.refused = None;
+                Poll::Ready(Some(Err(status)))
+            }
+            Poll::Pending => self.told.as_mut().poll_next(cx),
+        }
     }
 }
 
@@ -296,6 +374,10 @@ fn json<T: serde::Serialize>(value: &T) -> Result<Vec<u8>, Status> {
 }
 
 fn bad_id(error: BadId) -> Status {
+    bad_request(error)
+}
+
+fn bad_role(error: BadRole) -> Status {
     bad_request(error)
 }
 

@@ -7,6 +7,7 @@ mod database;
 mod error;
 mod handle;
 mod journal;
+mod operators;
 mod plans;
 mod roster;
 
@@ -14,4 +15,5 @@ pub use database::Database;
 pub use error::StoreError;
 pub use handle::Store;
 pub use journal::{Append, Line, RunRow, Standing};
+pub use operators::{Asker, Dismissal, OperatorCertificate, Signing};
 pub use roster::{Certificate, Claim};

@@ -193,7 +193,7 @@ impl Database {
         rows.collect::<Result<_, _>>().map_err(&failed)
     }
 
-    fn begin(
+    pub(super) fn begin(
         &mut self,
         failed: &impl Fn(rusqlite::Error) -> StoreError,
     ) -> Result<Transaction<'_>, StoreError> {
@@ -201,7 +201,11 @@ impl Database {
     }
 }
 
-fn insert_issued(transaction: &Transaction<'_>, issued: &Issued, now_ms: UnixMs) -> Result<(), StoreError> {
+pub(super) fn insert_issued(
+    transaction: &Transaction<'_>,
+    issued: &Issued,
+    now_ms: UnixMs,
+) -> Result<(), StoreError> {
     let host = match &issued.role {
         Role::Host(host) => Some(host.as_str()),
         Role::Operator { .. } | Role::Coordinator => None,
@@ -227,7 +231,7 @@ fn json<T: serde::Serialize>(what: &'static str, value: &T) -> Result<String, St
     serde_json::to_string(value).map_err(|error| StoreError::Form { what, why: error.to_string() })
 }
 
-fn read<T>(what: &'static str, text: &str) -> Result<T, StoreError>
+pub(super) fn read<T>(what: &'static str, text: &str) -> Result<T, StoreError>
 where
     T: std::str::FromStr,
     T::Err: std::fmt::Display,

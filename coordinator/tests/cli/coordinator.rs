@@ -112,13 +112,22 @@ pub fn init(desk: &Desk) {
         database.record_issued(&[issued], now().0 * 1000).unwrap();
     }
     for level in [Level::Viewer, Level::Operator, Level::Admin] {
-        let (key, name) = (PrivateKey::generate().unwrap(), OperatorName::new(&format!("{level}1")).unwrap());
-        let role = Role::Operator { name, level };
-        let issued = authority.issue(&key.request().unwrap(), &role, DAY, now()).unwrap();
-        let pair = PemPair { chain: issued.to_pem(), key: key.to_pem() };
-        files::write_identity(&folder.root().join(format!("{level}1.pem")), &pair).unwrap();
+        identity(desk, &format!("c/{level}1.pem"), &format!("{level}1"), level, 90 * DAY);
         settings(folder.root(), &level.to_string(), listen);
     }
+}
+
+/// Makes the identity file of an operator, as the authority of the folder `c` does.
+pub fn identity(desk: &Desk, file: &str, name: &str, level: Level, lifetime: Duration) {
+    let folder = Folder::new(desk.path("c"));
+    let pair = files::read_pair(&folder.authority(), &folder.authority_key()).unwrap();
+    let authority = Authority::load(&pair.chain, &pair.key).unwrap();
+    let (key, name) = (PrivateKey::generate().unwrap(), OperatorName::new(name).unwrap());
+    let role = Role::Operator { name, level };
+    let issued = authority.issue(&key.request().unwrap(), &role, lifetime, now()).unwrap();
+    let pair = PemPair { chain: issued.to_pem(), key: key.to_pem() };
+    Database::open(&folder.database()).unwrap().record_issued(&[issued], now().0 * 1000).unwrap();
+    files::write_identity(&desk.path(file), &pair).unwrap();
 }
 
 fn settings(folder: &Path, level: &str, listen: SocketAddr) {

@@ -6,6 +6,7 @@ mod coordinator;
 mod files;
 mod journey;
 mod manual;
+mod operators;
 mod pages;
 mod refusals;
 mod support;

@@ -68,6 +68,9 @@ fn a_command_line_that_is_none_is_code_2() {
         &["apply", "plan.json", "--until-hold"],
         &["host", "token", "Not A Host"],
         &["host", "token", "compute1", "--minutes", "0"],
+        &["operator", "add", "Alice", "--level", "viewer", "-o", "alice.pem"],
+        &["operator", "add", "alice", "--level", "root", "-o", "alice.pem"],
+        &["operator", "add", "alice", "--level", "viewer"],
         &["watch", "--since", "0"],
         &["plan", "-f", "fleet.toml", "--force"],
     ] {
