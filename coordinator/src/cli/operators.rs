@@ -37,6 +37,7 @@ const PUBLIC: u32 = 0o644;
 /// # Errors
 /// A file is in the way; as the coordinator refuses.
 pub async fn add(out: Output, own: &Operator, args: &OperatorAddArgs) -> Result<(), Failure> {
+    distinct(args)?;
     let identity = NewFile::at(&args.output, PRIVATE)?;
     let credentials = own.credentials.current();
     let settings = settings_for(own, args)?;
@@ -103,6 +104,19 @@ fn added(
             let text = toml::to_string(settings).map_err(|error| Failure::Unexpected(error.to_string()))?;
             out.data(&text)
         }
+    }
+}
+
+/// Two files of one name would be told only after the coordinator was asked.
+fn distinct(args: &OperatorAddArgs) -> Result<(), Failure> {
+    let Some(settings) = &args.settings else { return Ok(()) };
+    let beside = folder_of(settings).join(AUTHORITY);
+    let names = [args.output.as_path(), settings, &beside];
+    let place = |path: &Path| folder_of(path).join(path.file_name().unwrap_or_default());
+    let same = |a: &Path, b: &Path| place(a) == place(b);
+    match names {
+        [a, b, c] if same(a, b) || same(a, c) || same(b, c) => Err(Failure::Taken { path: settings.clone() }),
+        _ => Ok(()),
     }
 }
 

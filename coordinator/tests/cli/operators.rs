@@ -73,6 +73,8 @@ fn an_operator_is_made_and_held_to_its_level() {
     let foreign = [&add(ADMIN, "bob", "operator", "bob.pem")[..], &["--settings", "foreign/o.toml"]].concat();
     desk.refused(&foreign, 3, "RP6317");
     assert_eq!(desk.read("foreign/authority.pem"), "another fleet's");
+    let twice = [&add(ADMIN, "bob", "operator", "bob.pem")[..], &["--settings", "./bob.pem"]].concat();
+    desk.refused(&twice, 3, "RP6317");
     assert!(!states(&desk).iter().any(|(name, ..)| name == "bob"), "nothing was asked for");
 
     // Without --settings they are printed, and they are good beside a copy of the authority's certificate.
