@@ -67,6 +67,11 @@ pub struct HostRecord {
 }
 
 impl HostRecord {
+    /// Of one voyage of one host.
+    pub const THERE: Self = Self { libvirtd_starts: 1, libvirt_upgrades: 1, dnf_transactions: 1 };
+    /// And of its way back, which unpacks the old packages a second time: what the new ones took with them comes back so.
+    pub const THERE_AND_BACK: Self = Self { libvirtd_starts: 2, libvirt_upgrades: 3, dnf_transactions: 2 };
+
     /// Reads the journal, dpkg's log and dnf's history.
     ///
     /// # Errors

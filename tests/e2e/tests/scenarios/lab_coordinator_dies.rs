@@ -1,5 +1,6 @@
 //! P4, P9: the coordinator dies around every kind of append to its journal, in the middle of a real voyage.
 
+use super::LEFT_BY_DESIGN;
 use anyhow::{Context, Result, bail, ensure};
 use replank_core::run::{Phase, RunView};
 use replank_e2e::ledger::{self, HostRecord};
@@ -8,13 +9,28 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 const LIMIT: Duration = Duration::from_secs(1_500);
+/// What is appended on the way there and on the way back, whatever else it is appended with.
+const APPENDED: [&str; 11] = [
+    "led",
+    "baseline",
+    "sent",
+    "outcome",
+    "step-done",
+    "hold-reached",
+    "approved",
+    "closing",
+    "rollback-asked",
+    "rollback-begun",
+    "finished",
+];
 
 /// The coordinator aborts before, within and after the commit of each kind of append, the first time that it comes; each time it is started again
-/// and the run goes on to the same end. `REPLANK_SWEEP=every`: of each single append, which takes a quarter of an hour.
+/// and the run goes on to the same end, there and back. `REPLANK_SWEEP=every`: of each single append, which takes a quarter of an hour.
 #[test]
 fn around_every_append_to_the_journal() -> Result<()> {
     let mut field = Field::up(&FieldSpec::new("t-coord-dies", 1, 2))?;
     let plan = field.plan(&Fleet::default())?;
+    let before = field.worlds()?;
     let was = HostRecord::of(field.first()?)?;
     let deaths = field.path("deaths");
     field.coordinator.kill()?;
@@ -23,13 +39,24 @@ fn around_every_append_to_the_journal() -> Result<()> {
 
     let mut lives = Lives { every: std::env::var("REPLANK_SWEEP").as_deref() == Ok("every"), died: 0 };
     let deadline = Instant::now() + LIMIT;
+    let began = Instant::now();
     let run = lives.until(&mut field, &deaths, deadline, |field| begin(field, &plan))?;
     let view = lives.until(&mut field, &deaths, deadline, |field| go_on(field, &run))?;
     ensure!(view.phase == Phase::Completed, "the run ended {}", view.phase);
+    let there = lives.died;
+    println!("there: {there} deaths in {} s", began.elapsed().as_secs());
+    once_each(&field, &was, HostRecord::THERE)?;
+    println!("{}", field.replank(&["report", &run.0])?);
+
+    let began = Instant::now();
+    lives.until(&mut field, &deaths, deadline, |field| go_back(field, &run))?;
+    println!("back: {} deaths in {} s", lives.died - there, began.elapsed().as_secs());
+    once_each(&field, &was, HostRecord::THERE_AND_BACK)?;
+    field.same_worlds(&before, &LEFT_BY_DESIGN)?;
+
     let swept = std::fs::read_to_string(&deaths)?;
-    println!("{} deaths; boundaries swept:\n{swept}", lives.died);
-    for wanted in ["led", "baseline", "sent", "outcome", "step-done", "hold-reached", "approved", "finished"]
-    {
+    println!("boundaries swept:\n{swept}");
+    for wanted in APPENDED {
         for boundary in ["before", "uncommitted", "after"] {
             ensure!(
                 swept
@@ -39,18 +66,18 @@ fn around_every_append_to_the_journal() -> Result<()> {
             );
         }
     }
+    field.print_gaps(&[])
+}
 
+/// By the ledger and by the host's own logs.
+fn once_each(field: &Field, was: &HostRecord, wanted: HostRecord) -> Result<()> {
     let host = field.first()?;
-    let since = HostRecord::of(host)?.since(&was);
-    println!("{since:?}");
-    ensure!(since.libvirtd_starts == 1, "libvirtd was started {} times", since.libvirtd_starts);
-    ensure!(since.libvirt_upgrades == 1, "libvirt was upgraded {} times", since.libvirt_upgrades);
-    ensure!(since.dnf_transactions == 1, "dnf changed something {} times", since.dnf_transactions);
+    let record = HostRecord::of(host)?.since(was);
+    ensure!(record == wanted, "something was done twice: {record:?}");
     for ((step, direction), times) in ledger::carried_out(host)? {
         ensure!(times == 1, "{step} was carried out {times} times ({direction})");
     }
-    println!("{}", field.replank(&["report", &run.0])?);
-    field.print_gaps(&[])
+    Ok(())
 }
 
 fn names(line: &str, event: &str) -> bool {
@@ -146,5 +173,28 @@ fn go_on(field: &Field, run: &RunRef) -> Result<Option<RunView>> {
         // The coordinator may die over it, before or after it was written down.
         field.coordinator.replank(&field.lab, &["approve", &run.0, hold.id.as_str()])?;
     }
+    Ok(None)
+}
+
+/// Asks for the rollback until it has begun; gives the view once all is as it was.
+fn go_back(field: &Field, run: &RunRef) -> Result<Option<RunView>> {
+    let Some(view) = field.view(run)? else { return Ok(None) };
+    match view.phase {
+        Phase::RolledBack => return Ok(Some(view)),
+        // The coordinator may die over it, before or after it was written down.
+        Phase::Completed => drop(field.coordinator.replank(&field.lab, &["rollback", &run.0])?),
+        Phase::Halted | Phase::Held | Phase::Aborted => {
+            bail!("the run is {} on the way back:\n{}", view.phase, field.trouble(run))
+        }
+        Phase::Counting
+        | Phase::Running
+        | Phase::AtHold
+        | Phase::Paused
+        | Phase::AskingWayBack
+        | Phase::RollingBack
+        | Phase::Aborting
+        | Phase::Closing => {}
+    }
+    ensure!(view.way_back_closed.is_empty(), "the way back is closed:\n{}", field.trouble(run));
     Ok(None)
 }
