@@ -146,6 +146,11 @@ pub(crate) fn exactly(
     let set = set.ok_or_else(|| {
         refusal(codes::PACKAGES_NOT_STAGED, format!("{names}: these packages are not staged"), STAGE_AGAIN)
     })?;
+    unaltered(host, set)
+}
+
+/// The set, if every file of it is as it was staged.
+fn unaltered(host: &Host, set: StagedSet) -> Result<StagedSet, Refusal> {
     match set.damage(host) {
         Some(why) => Err(refusal(
             codes::PACKAGES_NOT_STAGED,
@@ -187,12 +192,5 @@ pub(crate) fn containing(
     let (_, set) = found.pop().ok_or_else(|| {
         refusal(codes::PACKAGES_NOT_STAGED, format!("{names}: not among the staged packages"), STAGE_AGAIN)
     })?;
-    match set.damage(host) {
-        Some(why) => Err(refusal(
-            codes::PACKAGES_NOT_STAGED,
-            format!("the staged packages were altered: {why}"),
-            STAGE_AGAIN,
-        )),
-        None => Ok(set),
-    }
+    unaltered(host, set)
 }
