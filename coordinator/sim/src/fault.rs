@@ -1,0 +1,137 @@
+//! Every kind of thing that goes wrong.
+
+use std::fmt;
+
+macro_rules! faults {
+    ($($(#[doc = $doc:literal])+ $kind:ident = $name:literal,)+) => {
+        /// A kind of fault. Its name is stable: profiles, summaries and command lines use it.
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+        pub enum Fault { $($(#[doc = $doc])+ $kind,)+ }
+
+        impl Fault {
+            pub const ALL: &[Self] = &[$(Self::$kind),+];
+
+            pub fn name(self) -> &'static str {
+                match self { $(Self::$kind => $name),+ }
+            }
+
+            /// One line for people.
+            pub fn describe(self) -> &'static str {
+                match self { $(Self::$kind => concat!($($doc),+).trim_ascii()),+ }
+            }
+        }
+    };
+}
+
+faults! {
+    /// A message is lost.
+    MessageLost = "message-lost",
+    /// A message arrives twice.
+    MessageDoubled = "message-doubled",
+    /// A message arrives seconds late, perhaps over a link that is gone.
+    MessageLate = "message-late",
+    /// A message is overtaken by those after it.
+    MessageReordered = "message-reordered",
+    /// A link breaks and is dialled anew.
+    LinkBroken = "link-broken",
+    /// Nothing passes between the coordinator and a host.
+    PartitionedBothWays = "partitioned-both-ways",
+    /// Nothing passes from the coordinator to an agent.
+    PartitionedToAgent = "partitioned-to-agent",
+    /// Nothing passes from an agent to the coordinator.
+    PartitionedToCoordinator = "partitioned-to-coordinator",
+    /// An agent is killed at some moment.
+    AgentKilled = "agent-killed",
+    /// An agent is killed between an action's intent and its act.
+    AgentKilledBeforeAct = "agent-killed-before-act",
+    /// An agent is killed between an action's act and its outcome in the ledger.
+    AgentKilledAfterAct = "agent-killed-after-act",
+    /// An agent is killed between an action's outcome in the ledger and the reply.
+    AgentKilledAfterLedger = "agent-killed-after-ledger",
+    /// The coordinator is killed at a record.
+    CoordinatorKilled = "coordinator-killed",
+    /// The coordinator is killed with a part of a batch durable.
+    CoordinatorTornTail = "coordinator-torn-tail",
+    /// A second coordinator leads while an old one still believes to.
+    SecondCoordinator = "second-coordinator",
+    /// A host loses its power for minutes.
+    HostPoweredOff = "host-powered-off",
+    /// A host reboots.
+    HostRebooted = "host-rebooted",
+    /// A host loses its power and never comes back.
+    HostNeverBack = "host-never-back",
+    /// An action takes longer than its deadline.
+    ActionSlow = "action-slow",
+    /// An action is refused before anything is changed.
+    ActionRefused = "action-refused",
+    /// An action fails and is restored by its agent.
+    ActionFailed = "action-failed",
+    /// An action fails half way.
+    ActionFailedHalfWay = "action-failed-half-way",
+    /// An action is done, and its agent says nothing.
+    ActionWithoutReply = "action-without-reply",
+    /// The clock of a host jumps.
+    HostClockJumps = "host-clock-jumps",
+    /// The coordinator's clock has jumped when it starts again.
+    CoordinatorClockJumps = "coordinator-clock-jumps",
+    /// An agent cannot write its ledger.
+    LedgerDiskFull = "ledger-disk-full",
+    /// The coordinator cannot write its store.
+    StoreDiskFull = "store-disk-full",
+    /// A guest is ended by its owner.
+    GuestEndedByOwner = "guest-ended-by-owner",
+    /// A guest crashes.
+    GuestCrashed = "guest-crashed",
+    /// A guest is started behind replank's back.
+    GuestStarted = "guest-started",
+    /// A guest is migrated behind replank's back.
+    GuestMigrated = "guest-migrated",
+    /// A guest that is migrated is seen active at both ends for a moment.
+    GuestMigratedSeenTwice = "guest-migrated-seen-twice",
+    /// A guest runs on two hosts.
+    GuestTwice = "guest-twice",
+    /// The sources of a census do not agree.
+    CensusDisagrees = "census-disagrees",
+    /// A guest has a job in flight.
+    GuestJob = "guest-job",
+    /// The old libvirt could not read a guest back.
+    WayBackClosed = "way-back-closed",
+    /// An operator pauses.
+    OperatorPauses = "operator-pauses",
+    /// An operator resumes, too early or too late.
+    OperatorResumes = "operator-resumes",
+    /// An operator aborts.
+    OperatorAborts = "operator-aborts",
+    /// An operator rolls back.
+    OperatorRollsBack = "operator-rolls-back",
+    /// An operator approves some hold, reached or not.
+    OperatorApproves = "operator-approves",
+    /// An operator has some step tried again, held or not.
+    OperatorRetries = "operator-retries",
+}
+
+impl Fault {
+    pub fn named(name: &str) -> Option<Self> {
+        Self::ALL.iter().copied().find(|fault| fault.name() == name)
+    }
+}
+
+impl fmt::Display for Fault {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.name())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Fault;
+    use std::collections::BTreeSet;
+
+    #[test]
+    fn names_are_unique_and_lead_back() {
+        let names: BTreeSet<&str> = Fault::ALL.iter().map(|fault| fault.name()).collect();
+        assert_eq!(names.len(), Fault::ALL.len());
+        assert!(Fault::ALL.iter().all(|fault| Fault::named(fault.name()) == Some(*fault)));
+        assert_eq!(Fault::MessageLost.describe(), "A message is lost.");
+    }
+}

@@ -1,0 +1,266 @@
+//! Bad moments: of a guest, a host, a coordinator, an operator.
+
+use crate::fault::Fault;
+use crate::fleet::{Death, Fleet, Happening};
+use replank_common::census::{EndCause, GuestState};
+use replank_common::ids::GuestUuid;
+use replank_core::plan::Stage;
+use replank_core::run::Operate;
+use uuid::Uuid;
+
+impl Fleet {
+    /// One moment; `late`: operators may give up from here on.
+    pub(crate) fn moment(&mut self, late: bool) {
+        for fault in Fault::ALL {
+            let patient = matches!(fault, Fault::OperatorAborts | Fault::OperatorRollsBack);
+            if (late || !patient) && is_of_moments(*fault) && self.strikes(*fault) && self.trouble(*fault) {
+                self.injected(*fault);
+            }
+        }
+    }
+
+    /// Whether it could be done.
+    fn trouble(&mut self, fault: Fault) -> bool {
+        let host = usize::try_from(self.below(self.hosts.len() as u64)).unwrap_or(0);
+        let now = self.now;
+        let span = 2_000 + self.below(60_000);
+        self.say_of(host, format!("trouble: {fault}"));
+        match fault {
+            Fault::PartitionedBothWays => {
+                (self.hosts[host].deaf_until, self.hosts[host].mute_until) = (now + span, now + span);
+                self.silence(host);
+            }
+            Fault::PartitionedToAgent => {
+                self.hosts[host].deaf_until = now + span;
+                self.silence(host);
+            }
+            Fault::PartitionedToCoordinator => {
+                self.hosts[host].mute_until = now + span;
+                self.silence(host);
+            }
+            Fault::AgentKilled => {
+                if !self.hosts[host].agent_up {
+                    return false;
+                }
+                self.agent_dies(host);
+            }
+            Fault::CoordinatorKilled => {
+                self.doom_coordinator();
+                // Counted when it dies.
+                return false;
+            }
+            Fault::SecondCoordinator => {
+                if self.leader.is_none() {
+                    return false;
+                }
+                self.depose_coordinator();
+            }
+            Fault::HostPoweredOff => return self.power_off(host, Some(60_000 + span)),
+            Fault::HostRebooted => return self.power_off(host, Some(5_000)),
+            Fault::HostNeverBack => return self.power_off(host, None),
+            Fault::HostClockJumps => {
+                let jump = self.below(7_200_000);
+                self.hosts[host].skew_ms = i64::try_from(jump).unwrap_or(0) - 3_600_000;
+            }
+            Fault::LedgerDiskFull => {
+                self.hosts[host].disk_full_until = now + span;
+                // Counted when an action meets it.
+                return false;
+            }
+            Fault::StoreDiskFull => self.store_full_until = now + span / 4,
+            Fault::GuestEndedByOwner => return self.end_some(host, EndCause::GuestShutdown),
+            Fault::GuestCrashed => return self.crash(host),
+            Fault::GuestStarted => {
+                self.next_guest += 1;
+                let uuid = GuestUuid(Uuid::from_u128(self.next_guest));
+                if !self.hosts[host].powered {
+                    return false;
+                }
+                self.hosts[host].start_guest(uuid, GuestState::Running);
+                self.push_census(host);
+            }
+            Fault::GuestMigrated => return self.migrate(host, 0),
+            Fault::GuestMigratedSeenTwice => return self.migrate(host, 500 + span % 2_000),
+            Fault::GuestTwice => return self.migrate(host, 30_000 + span),
+            Fault::CensusDisagrees => {
+                self.hosts[host].disagrees_since.get_or_insert(now);
+            }
+            Fault::GuestJob => {
+                self.hosts[host].job_since.get_or_insert(now);
+            }
+            Fault::WayBackClosed => self.hosts[host].way_back_closed ^= true,
+            Fault::OperatorPauses => return self.wish(Operate::Pause),
+            Fault::OperatorResumes => return self.wish(Operate::Resume { acknowledged: Vec::new() }),
+            Fault::OperatorAborts => return self.wish(Operate::Abort),
+            Fault::OperatorRollsBack => {
+                let to = [None, None, Some(Stage::Install), Some(Stage::Keep)];
+                let to = to[usize::try_from(self.below(4)).unwrap_or(0)];
+                return self.wish(Operate::Rollback { to });
+            }
+            Fault::OperatorApproves => {
+                let index = self.index.clone();
+                let holds = &index.plan().holds;
+                let at = usize::try_from(self.below(holds.len() as u64)).unwrap_or(0);
+                return holds
+                    .get(at)
+                    .is_some_and(|hold| self.wish(Operate::Approve { hold: hold.id.clone() }));
+            }
+            Fault::OperatorRetries => {
+                let index = self.index.clone();
+                let steps = &index.plan().steps;
+                let at = usize::try_from(self.below(steps.len() as u64)).unwrap_or(0);
+                return steps.get(at).is_some_and(|step| self.wish(Operate::Retry { step: step.id.clone() }));
+            }
+            Fault::MessageLost
+            | Fault::MessageDoubled
+            | Fault::MessageLate
+            | Fault::MessageReordered
+            | Fault::LinkBroken
+            | Fault::AgentKilledBeforeAct
+            | Fault::AgentKilledAfterAct
+            | Fault::AgentKilledAfterLedger
+            | Fault::CoordinatorTornTail
+            | Fault::ActionSlow
+            | Fault::ActionRefused
+            | Fault::ActionFailed
+            | Fault::ActionFailedHalfWay
+            | Fault::ActionWithoutReply
+            | Fault::CoordinatorClockJumps => return false,
+        }
+        true
+    }
+
+    /// A wish at a bad moment may well be refused; it must not break anything.
+    fn wish(&mut self, command: Operate) -> bool {
+        let asked = self.leader.is_some();
+        drop(self.operate(command));
+        asked
+    }
+
+    /// What passes by itself.
+    pub(crate) fn mend(&mut self, host: usize) {
+        let at = &mut self.hosts[host];
+        (at.job_since, at.disagrees_since) = (None, None);
+        self.push_census(host);
+    }
+
+    fn power_off(&mut self, host: usize, back_after: Option<u64>) -> bool {
+        if !self.hosts[host].powered {
+            return false;
+        }
+        let guests: Vec<GuestUuid> = self.hosts[host].guests.keys().copied().collect();
+        if back_after.is_some() {
+            for guest in guests {
+                self.note_death(host, guest);
+            }
+        }
+        self.hosts[host].loses_power();
+        self.silence(host);
+        if let Some(after) = back_after {
+            self.at(after, Happening::PowerReturns { host });
+        }
+        true
+    }
+
+    /// Only a guest that the run answers for counts: its baseline is in the journal, and no end is.
+    fn note_death(&mut self, host: usize, guest: GuestUuid) {
+        let (at, Some(leader)) = (&self.hosts[host], &self.leader) else { return };
+        let state = leader.machine.state();
+        let (Some(seen), Some(life)) = (state.host(&at.name), at.guests.get(&guest)) else { return };
+        let watched = seen.watch.as_ref().is_some_and(|watch| watch.watches(guest, life.incarnation));
+        if watched && !seen.baseline_due && state.finished().is_none() {
+            self.deaths.push(Death { at_ms: self.now, host, guest });
+        }
+    }
+
+    fn crash(&mut self, host: usize) -> bool {
+        let Some(guest) = self.hosts[host].guests.keys().next().copied() else { return false };
+        self.note_death(host, guest);
+        let known = "killed by signal 9".to_owned();
+        self.hosts[host].end_guest(guest, EndCause::Unattributed { known }, self.now);
+        true
+    }
+
+    fn end_some(&mut self, host: usize, cause: EndCause) -> bool {
+        let Some(guest) = self.hosts[host].guests.keys().last().copied() else { return false };
+        self.hosts[host].end_guest(guest, cause, self.now);
+        self.push_census(host);
+        true
+    }
+
+    /// Both ends are active for a while; `overlap_ms` 0: libvirt keeps one end paused all the time.
+    fn migrate(&mut self, from: usize, overlap_ms: u64) -> bool {
+        let to = (from + 1) % self.hosts.len();
+        let Some(guest) = self.hosts[from].guests.keys().last().copied() else { return false };
+        let there = self.hosts[to].guests.contains_key(&guest);
+        if to == from || there || !self.hosts[to].powered || self.twins.contains(&guest) {
+            return false;
+        }
+        if overlap_ms == 0 {
+            let paused = GuestState::Paused("migration".to_owned());
+            if let Some(source) = self.hosts[from].guests.get_mut(&guest) {
+                source.state = paused;
+            }
+        } else {
+            self.twins.insert(guest);
+        }
+        self.hosts[to].start_guest(guest, GuestState::Running);
+        self.push_census(to);
+        self.at(overlap_ms.max(200), Happening::MoveEnds { host: from, guest });
+        true
+    }
+
+    pub(crate) fn move_ends(&mut self, host: usize, guest: GuestUuid) {
+        self.say_of(host, format!("{guest} has gone"));
+        self.hosts[host].end_guest(guest, EndCause::Migrated, self.now);
+        self.push_census(host);
+    }
+}
+
+/// Whether its opportunity is a moment; the others meet messages, links, actions and deaths.
+fn is_of_moments(fault: Fault) -> bool {
+    match fault {
+        Fault::MessageLost
+        | Fault::MessageDoubled
+        | Fault::MessageLate
+        | Fault::MessageReordered
+        | Fault::LinkBroken
+        | Fault::AgentKilledBeforeAct
+        | Fault::AgentKilledAfterAct
+        | Fault::AgentKilledAfterLedger
+        | Fault::CoordinatorTornTail
+        | Fault::ActionSlow
+        | Fault::ActionRefused
+        | Fault::ActionFailed
+        | Fault::ActionFailedHalfWay
+        | Fault::ActionWithoutReply
+        | Fault::CoordinatorClockJumps => false,
+        Fault::PartitionedBothWays
+        | Fault::PartitionedToAgent
+        | Fault::PartitionedToCoordinator
+        | Fault::AgentKilled
+        | Fault::CoordinatorKilled
+        | Fault::SecondCoordinator
+        | Fault::HostPoweredOff
+        | Fault::HostRebooted
+        | Fault::HostNeverBack
+        | Fault::HostClockJumps
+        | Fault::LedgerDiskFull
+        | Fault::StoreDiskFull
+        | Fault::GuestEndedByOwner
+        | Fault::GuestCrashed
+        | Fault::GuestStarted
+        | Fault::GuestMigrated
+        | Fault::GuestMigratedSeenTwice
+        | Fault::GuestTwice
+        | Fault::CensusDisagrees
+        | Fault::GuestJob
+        | Fault::WayBackClosed
+        | Fault::OperatorPauses
+        | Fault::OperatorResumes
+        | Fault::OperatorAborts
+        | Fault::OperatorRollsBack
+        | Fault::OperatorApproves
+        | Fault::OperatorRetries => true,
+    }
+}

@@ -1,0 +1,276 @@
+//! A voyage from its first message to its end, and what is told of it.
+
+use crate::fault::Fault;
+use crate::fleet::Fleet;
+use crate::plans::{self, Shape};
+use crate::profile::Profile;
+use crate::promise::{Broken, Promise};
+use rand::rngs::StdRng;
+use rand::{Rng, SeedableRng};
+use replank_common::ids::GuestUuid;
+use replank_core::run::report::GuestFate;
+use replank_core::run::{End, Index};
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+
+/// Moments of the first phase, and how long each lasts.
+const MOMENTS: u64 = 200;
+const MOMENT_MS: u64 = 1_500;
+/// From this moment on, operators may give up.
+const LATE: u64 = 60;
+/// The quiet phase lasts this long at most, per host and in all.
+const QUIET_MS: u64 = 3_600_000;
+const QUIET_PER_HOST_MS: u64 = 600_000;
+
+/// How a voyage ended.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Ended {
+    Finished,
+    Aborted,
+    RolledBack,
+    /// It cannot go on, and says why.
+    Held {
+        reason: String,
+    },
+}
+
+impl fmt::Display for Ended {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Finished => f.write_str("finished"),
+            Self::Aborted => f.write_str("aborted"),
+            Self::RolledBack => f.write_str("rolled back"),
+            Self::Held { reason } => write!(f, "held: {reason}"),
+        }
+    }
+}
+
+/// What is told of one voyage.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Voyage {
+    pub seed: u64,
+    pub profile: String,
+    pub hosts: usize,
+    /// When it began.
+    pub guests: usize,
+    pub ended: Ended,
+    /// Messages, timers, deaths and the like.
+    pub events: u64,
+    /// Records of the journal.
+    pub records: usize,
+    pub simulated_ms: u64,
+    pub injected: BTreeMap<Fault, u64>,
+    /// How often each promise was really checked.
+    pub checked: BTreeMap<Promise, u64>,
+    pub broken: Option<Broken>,
+    /// The last events, one line each.
+    pub trace: Vec<String>,
+    /// SHA-256 of the journal's lines.
+    pub journal: String,
+}
+
+/// A voyage of which the seed decides everything: the fleet, the plan's shape, the profile and the operator's temper.
+pub fn storm(seed: u64) -> Voyage {
+    let mut rng = StdRng::seed_from_u64(seed ^ 0x7e11_0a7d);
+    let hosts = rng.random_range(1..=6);
+    let shape = Shape {
+        hosts,
+        canaries: 1 + usize::from(hosts > 3),
+        parallel: rng.random_range(1..=3),
+        gives_back: rng.random_range(0..4) > 0,
+        one_way: rng.random_range(0..11) == 0,
+    };
+    let guests = rng.random_range(0..=3);
+    let mut profile = if rng.random_range(0..4) == 0 { Profile::rough() } else { Profile::storm() };
+    // Half of the operators are patient to the end.
+    if rng.random_range(0..2) == 0 {
+        profile = profile.with(Fault::OperatorAborts, 0).with(Fault::OperatorRollsBack, 0);
+    }
+    sail(plans::index(shape), guests, &profile, seed)
+}
+
+/// A large fleet: a hundred canaries at most, lanes in proportion.
+pub fn scale(hosts: usize, guests_per_host: u32, profile: &Profile, seed: u64) -> Voyage {
+    let (canaries, parallel) = ((hosts / 100).clamp(1, 20), (hosts / 20).max(2));
+    let shape = Shape { hosts, canaries, parallel, gives_back: true, one_way: false };
+    sail(plans::index(shape), guests_per_host, profile, seed)
+}
+
+/// A voyage of a given plan.
+pub fn sail(index: Arc<Index>, guests_per_host: u32, profile: &Profile, seed: u64) -> Voyage {
+    let mut fleet = Fleet::new(index, u128::from(guests_per_host), profile.clone(), seed);
+    let guests = fleet.hosts.iter().map(|host| host.guests.len()).sum();
+    let ended = catch_unwind(AssertUnwindSafe(|| through(&mut fleet)));
+    let ended = ended.unwrap_or_else(|cause| {
+        let said = cause.downcast_ref::<String>().map(String::as_str);
+        let said = said.or_else(|| cause.downcast_ref::<&str>().copied()).unwrap_or("without a text");
+        let text = format!("panicked: {said}");
+        fleet.judge.check(Promise::Sound, false, || text.clone());
+        Ended::Held { reason: text }
+    });
+    Voyage {
+        seed,
+        profile: profile.name.clone(),
+        hosts: fleet.hosts.len(),
+        guests,
+        ended,
+        events: fleet.events,
+        records: fleet.journal.len(),
+        simulated_ms: fleet.elapsed(),
+        injected: fleet.injected.clone(),
+        checked: fleet.judge.checked.clone(),
+        broken: fleet.judge.broken.clone(),
+        trace: fleet.trace.text(),
+        journal: fleet.digest(),
+    }
+}
+
+fn through(fleet: &mut Fleet) -> Ended {
+    fleet.begin();
+    // A large fleet is under way longer.
+    let hosts = fleet.hosts.len() as u64;
+    let moment_ms = MOMENT_MS + hosts.saturating_sub(10).min(1_000) * 10;
+    let troubles = 1 + hosts / 50;
+    for moment in 0..MOMENTS {
+        fleet.pass(moment_ms);
+        if fleet.judge.broken.is_some() {
+            return broken(fleet);
+        }
+        if fleet.profile.name != "calm" {
+            for _ in 0..troubles {
+                fleet.moment(moment > LATE);
+            }
+            for _ in 0..troubles {
+                let host = usize::try_from(fleet.below(hosts)).unwrap_or(0);
+                if fleet.below(3) == 0 {
+                    fleet.mend(host);
+                }
+            }
+        }
+        if fleet.below(2) == 0 || moment_ms > 3 * MOMENT_MS {
+            fleet.decide_what_waits();
+        }
+        if fleet.is_finished() && fleet.profile.chance(Fault::OperatorRollsBack) == 0 {
+            break;
+        }
+    }
+    quiet(fleet)
+}
+
+/// Nothing new goes wrong: the run must come to an end, or say what stands in the way.
+fn quiet(fleet: &mut Fleet) -> Ended {
+    fleet.quiet = true;
+    fleet.say("world", "is quiet from here on");
+    fleet.store_full_until = 0;
+    for host in 0..fleet.hosts.len() {
+        let at = &mut fleet.hosts[host];
+        (at.deaf_until, at.mute_until, at.disk_full_until) = (0, 0, 0);
+        at.way_back_closed = false;
+        fleet.mend(host);
+    }
+    let limit = fleet.now + QUIET_MS + QUIET_PER_HOST_MS.saturating_mul(fleet.hosts.len().min(20) as u64);
+    // Power that is to return does so before the run may be said to be held.
+    fleet.pass(1_000);
+    while fleet.now < limit && !fleet.is_finished() && fleet.judge.broken.is_none() {
+        fleet.pass(1_000);
+        fleet.decide_what_waits();
+    }
+    if fleet.judge.broken.is_some() {
+        return broken(fleet);
+    }
+    fleet.fold(&[]);
+    match fleet.watcher.end.filter(|_| fleet.leader.is_some()) {
+        Some(end) => {
+            fleet.check_given_back(end == End::RolledBack { to: None });
+            check_told(fleet);
+            match end {
+                End::Completed => Ended::Finished,
+                End::Aborted => Ended::Aborted,
+                End::RolledBack { .. } => Ended::RolledBack,
+            }
+        }
+        None => held(fleet),
+    }
+}
+
+/// Only a host that never comes back may hold a quiet fleet, and the reason names it.
+fn held(fleet: &mut Fleet) -> Ended {
+    let now = fleet.now;
+    let view = fleet.leader.as_ref().and_then(|leader| leader.machine.view(leader.clock(now)));
+    let reason = view.map_or_else(|| "nobody leads".to_owned(), |view| view.why());
+    let dead: Vec<&str> =
+        fleet.hosts.iter().filter(|host| !host.powered).map(|host| host.name.as_str()).collect();
+    let named = dead.iter().any(|host| reason.contains(host));
+    fleet.judge.check(Promise::Quiet, named, || format!("did not come to an end: {reason}"));
+    Ended::Held { reason }
+}
+
+fn broken(fleet: &Fleet) -> Ended {
+    let reason = fleet.judge.broken.as_ref().map_or_else(String::new, |broken| broken.text.clone());
+    Ended::Held { reason }
+}
+
+/// P1: each watched guest that died is told lost.
+fn check_told(fleet: &mut Fleet) {
+    let report = fleet.leader.as_ref().and_then(|leader| leader.machine.state().report());
+    let Some(report) = report else {
+        fleet.judge.check(Promise::Sound, false, || "there is no report".to_owned());
+        return;
+    };
+    let is_lost = |fate: &GuestFate| matches!(fate, GuestFate::Lost { .. });
+    let lost: BTreeSet<GuestUuid> =
+        report.guests.iter().filter(|guest| is_lost(&guest.state)).map(|guest| guest.uuid).collect();
+    let deaths = std::mem::take(&mut fleet.deaths);
+    for death in &deaths {
+        // A death right before the end may come too late for it: the watch is as old as it may be, and an answer's way.
+        let ends = &fleet.watcher.ends;
+        let too_late = ends.iter().any(|end| *end >= death.at_ms && *end < death.at_ms + 60_000);
+        let told = lost.contains(&death.guest) || too_late;
+        let host = &fleet.hosts[death.host].name;
+        fleet
+            .judge
+            .check(Promise::P1, told, || format!("{} died on {host} and is not told lost", death.guest));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Ended, Voyage, scale, storm};
+    use crate::fault::Fault;
+    use crate::profile::Profile;
+    use std::collections::BTreeMap;
+
+    fn told(voyage: &Voyage) -> String {
+        format!("seed {}: {:?}\n{}", voyage.seed, voyage.broken, voyage.trace.join("\n"))
+    }
+
+    #[test]
+    fn storms_break_no_promise_and_end() {
+        let mut injected: BTreeMap<Fault, u64> = BTreeMap::new();
+        for seed in 0..70 {
+            let voyage = storm(seed);
+            assert_eq!(voyage.broken, None, "{}", told(&voyage));
+            for (fault, times) in voyage.injected {
+                *injected.entry(fault).or_default() += times;
+            }
+        }
+        let never: Vec<&Fault> = Fault::ALL.iter().filter(|fault| !injected.contains_key(fault)).collect();
+        assert!(never.is_empty(), "never injected: {never:?}");
+    }
+
+    #[test]
+    fn the_same_seed_is_the_same_voyage() {
+        for seed in [3, 17] {
+            assert_eq!(storm(seed), storm(seed));
+        }
+        assert_ne!(storm(3).journal, storm(4).journal);
+    }
+
+    #[test]
+    fn a_calm_voyage_of_a_large_fleet_finishes() {
+        let voyage = scale(300, 3, &Profile::calm(), 1);
+        assert_eq!((&voyage.broken, &voyage.ended), (&None, &Ended::Finished), "{}", told(&voyage));
+    }
+}
