@@ -269,6 +269,7 @@ impl Fleet {
                 self.wake_queued = None;
                 if self.leader.as_ref().is_some_and(|leader| leader.number == seat) {
                     self.input(Input::Tick);
+                    self.check_wake();
                 } else {
                     self.wake_later();
                 }
@@ -446,6 +447,15 @@ impl Fleet {
         self.judge.check(Promise::Fold, same, || match folded {
             Ok(_) => "the fold of the journal is another state than the live one".to_owned(),
             Err(illegal) => format!("the journal does not fold: {illegal}"),
+        });
+    }
+
+    /// A machine that has just looked at everything that was due has nothing due.
+    fn check_wake(&mut self) {
+        let Some(leader) = &self.leader else { return };
+        let (wake_ms, now) = (leader.machine.wake_at_ms(), leader.clock(self.now));
+        self.judge.check(Promise::Quiet, wake_ms.is_none_or(|wake_ms| wake_ms > now), || {
+            format!("it is {now}, and the run wants to be woken at {wake_ms:?}: it would never sleep")
         });
     }
 

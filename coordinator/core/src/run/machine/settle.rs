@@ -198,8 +198,10 @@ impl Machine {
                 self.go_back(host, next);
                 if next.is_none() && !self.state.hosts[host].recounted {
                     self.count(host);
-                    if !self.seen[host].is_up() {
-                        self.wake_at(host, self.given_up_at(host));
+                    let given_up_ms = self.given_up_at(host);
+                    // Past that, what the run still waits for is another host.
+                    if !self.seen[host].is_up() && given_up_ms > self.now_ms {
+                        self.wake_at(host, given_up_ms);
                     }
                 }
             }

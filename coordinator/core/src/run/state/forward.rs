@@ -198,7 +198,12 @@ impl State {
                 state.findings.clone_from(findings);
                 state.leftovers.push(attempt);
             }
-            Outcome::Refused(_) => self.hold_step(step, StepPhase::Held, outcome, at_ms),
+            Outcome::Refused(_) => {
+                // An agent whose ledger cannot be written refuses without an entry, and a command that was sent again may still be
+                // carried out after that. Taking back what never began is answered with "nothing to undo".
+                self.steps[step].leftovers.push(attempt);
+                self.hold_step(step, StepPhase::Held, outcome, at_ms);
+            }
             Outcome::Failed { restored, .. } => {
                 if !restored {
                     self.steps[step].leftovers.push(attempt);
