@@ -16,7 +16,7 @@ use replank_common::reading::{Reading, ReadingRequest};
 use replank_core::gate::Gate;
 use replank_core::plan::{Undo, Work};
 use replank_core::run::{
-    Command, Decided, Event, Index, Input, MAX_READING_AGE_MS, Machine, Operate, OperatorRefusal,
+    Command, Decided, End, Event, Index, Input, MAX_READING_AGE_MS, Machine, Operate, OperatorRefusal,
     ReadingWant, Record,
 };
 use sha2::{Digest, Sha256};
@@ -115,6 +115,8 @@ pub(crate) struct Fleet {
     dies_at: Option<usize>,
     pub(crate) store_full_until: u64,
     pub(crate) deaths: Vec<Death>,
+    /// By an aborted run's end, or a rollback's that was refused: the hosts not heard of late, for which it does not wait.
+    pub(crate) unheard: Vec<(u64, BTreeSet<usize>)>,
     /// Guests that ever were active on two hosts.
     pub(crate) twins: BTreeSet<GuestUuid>,
     pub(crate) next_guest: u128,
@@ -172,6 +174,7 @@ impl Fleet {
             dies_at: None,
             store_full_until: 0,
             deaths: Vec::new(),
+            unheard: Vec::new(),
             twins: BTreeSet::new(),
             next_guest: 1 << 100,
         }
@@ -265,6 +268,8 @@ impl Fleet {
             }
             Happening::CoordinatorStarts => self.coordinator_starts(),
             Happening::StaleWakes => self.stale_wakes(),
+            // A wake that an earlier one has overtaken is none.
+            Happening::Wake { .. } if self.wake_queued != Some(self.now) => {}
             Happening::Wake { seat } => {
                 self.wake_queued = None;
                 if self.leader.as_ref().is_some_and(|leader| leader.number == seat) {
@@ -528,6 +533,14 @@ impl Fleet {
                 let first = *boot_id == host.first_boot_id();
                 self.judge.check(Promise::P1, !first, || format!("{} did not reboot", host.name));
             }
+            Event::Finished { end: End::Aborted } | Event::RollbackRefused { .. } => {
+                let unheard = self
+                    .hosts
+                    .iter()
+                    .enumerate()
+                    .filter(|(_, host)| host.link.is_none() || now - host.linked_since < 60_000);
+                self.unheard.push((now, unheard.map(|(at, _)| at).collect()));
+            }
             Event::GuestTwice { guest, .. } => {
                 let was = self.twins.contains(guest);
                 self.judge.check(Promise::P2, was, || format!("{guest} is told twice and never was"));
@@ -606,6 +619,7 @@ impl Fleet {
         let link = Link { seat: leader.number, number: self.links };
         leader.linked(&name);
         self.hosts[host].link = Some(link);
+        self.hosts[host].linked_since = self.now;
         let hello = self.hosts[host].hello();
         self.input(Input::LinkUp { host: name, hello });
         if self.struck(Fault::LinkBroken) {

@@ -51,6 +51,7 @@ pub(crate) struct SimHost {
     pub(crate) life: u64,
     agent_start_ms: u64,
     pub(crate) link: Option<Link>,
+    pub(crate) linked_since: u64,
     pub(crate) dialling: bool,
     sequence: u64,
     /// How far the host's clock is from the true one.
@@ -92,6 +93,7 @@ impl SimHost {
             life: 1,
             agent_start_ms: 1,
             link: None,
+            linked_since: 0,
             dialling: false,
             sequence: 0,
             skew_ms: 0,

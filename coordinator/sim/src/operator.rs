@@ -6,6 +6,14 @@ use replank_common::ids::{GuestUuid, HoldId, StepId};
 use replank_core::run::{Operate, OperatorRefusal};
 
 impl Fleet {
+    /// Reads the view for what is held: slow in a large fleet.
+    pub(crate) fn look_for_held(&mut self) {
+        let Some(leader) = &self.leader else { return };
+        let Some(view) = leader.machine.view(leader.clock(self.now)) else { return };
+        let held = view.waits.into_iter().filter(|wait| wait.code == "RP3025");
+        self.watcher.held.extend(held.filter_map(|wait| wait.step));
+    }
+
     /// One look of that operator.
     pub(crate) fn decide_what_waits(&mut self) {
         let Some(leader) = &self.leader else { return };

@@ -9,11 +9,13 @@ use replank_core::run::Operate;
 use uuid::Uuid;
 
 impl Fleet {
-    /// One moment; `late`: operators may give up from here on.
-    pub(crate) fn moment(&mut self, late: bool) {
+    /// One moment of some hosts; `late`: operators may give up from here on; `fleet_wide`: also what strikes the fleet as a whole.
+    pub(crate) fn moment(&mut self, late: bool, fleet_wide: bool) {
         for fault in Fault::ALL {
             let patient = matches!(fault, Fault::OperatorAborts | Fault::OperatorRollsBack);
-            if (late || !patient) && is_of_moments(*fault) && self.strikes(*fault) && self.trouble(*fault) {
+            let possible =
+                (late || !patient) && is_of_moments(*fault) && (fleet_wide || is_of_a_host(*fault));
+            if possible && self.strikes(*fault) && self.trouble(*fault) {
                 self.injected(*fault);
             }
         }
@@ -189,7 +191,7 @@ impl Fleet {
     }
 
     /// Both ends are active for a while; `overlap_ms` 0: libvirt keeps one end paused all the time.
-    fn migrate(&mut self, from: usize, overlap_ms: u64) -> bool {
+    pub(crate) fn migrate(&mut self, from: usize, overlap_ms: u64) -> bool {
         let to = (from + 1) % self.hosts.len();
         let Some(guest) = self.hosts[from].guests.keys().last().copied() else { return false };
         let there = self.hosts[to].guests.contains_key(&guest);
@@ -263,4 +265,20 @@ fn is_of_moments(fault: Fault) -> bool {
         | Fault::OperatorApproves
         | Fault::OperatorRetries => true,
     }
+}
+
+/// Whether it strikes one host: a larger fleet has more of it.
+fn is_of_a_host(fault: Fault) -> bool {
+    !matches!(
+        fault,
+        Fault::CoordinatorKilled
+            | Fault::SecondCoordinator
+            | Fault::StoreDiskFull
+            | Fault::OperatorPauses
+            | Fault::OperatorResumes
+            | Fault::OperatorAborts
+            | Fault::OperatorRollsBack
+            | Fault::OperatorApproves
+            | Fault::OperatorRetries
+    )
 }

@@ -139,8 +139,8 @@ fn through(fleet: &mut Fleet) -> Ended {
             return broken(fleet);
         }
         if fleet.profile.name != "calm" {
-            for _ in 0..troubles {
-                fleet.moment(moment > LATE);
+            for trouble in 0..troubles {
+                fleet.moment(moment > LATE, trouble == 0);
             }
             for _ in 0..troubles {
                 let host = usize::try_from(fleet.below(hosts)).unwrap_or(0);
@@ -171,10 +171,18 @@ fn quiet(fleet: &mut Fleet) -> Ended {
         fleet.mend(host);
     }
     let limit = fleet.now + QUIET_MS + QUIET_PER_HOST_MS.saturating_mul(fleet.hosts.len().min(20) as u64);
+    if fleet.profile.chance(Fault::GuestTwice) > 0 && fleet.below(4) == 0 {
+        twice_in_quiet(fleet);
+    }
     // Power that is to return does so before the run may be said to be held.
     fleet.pass(1_000);
+    let mut looks: u64 = 0;
     while fleet.now < limit && !fleet.is_finished() && fleet.judge.broken.is_none() {
         fleet.pass(1_000);
+        if looks.is_multiple_of(60) {
+            fleet.look_for_held();
+        }
+        looks += 1;
         fleet.decide_what_waits();
     }
     if fleet.judge.broken.is_some() {
@@ -192,6 +200,28 @@ fn quiet(fleet: &mut Fleet) -> Ended {
             }
         }
         None => held(fleet),
+    }
+}
+
+/// P2: with nothing else going wrong, a guest that runs on two hosts halts the fleet within a minute.
+fn twice_in_quiet(fleet: &mut Fleet) {
+    fleet.pass(30_000);
+    let heard =
+        |host: usize| fleet.hosts[host].link.is_some() && fleet.now - fleet.hosts[host].linked_since > 5_000;
+    let counted = |host: usize| {
+        let state =
+            fleet.leader.as_ref().and_then(|leader| leader.machine.state().host(&fleet.hosts[host].name));
+        state.is_some_and(|state| !state.baseline_due)
+    };
+    let both = fleet.hosts.len() > 1 && [0, 1].into_iter().all(|host| heard(host) && counted(host));
+    let possible = both && !fleet.is_finished() && !fleet.watcher.halted;
+    if possible && fleet.migrate(0, 90_000) {
+        fleet.injected(Fault::GuestTwice);
+        fleet.pass(60_000);
+        let told = fleet.watcher.halted || fleet.is_finished();
+        fleet.judge.check(Promise::P2, told, || {
+            "a guest ran on two hosts for a minute, and nobody halts".to_owned()
+        });
     }
 }
 
@@ -224,10 +254,13 @@ fn check_told(fleet: &mut Fleet) {
         report.guests.iter().filter(|guest| is_lost(&guest.state)).map(|guest| guest.uuid).collect();
     let deaths = std::mem::take(&mut fleet.deaths);
     for death in &deaths {
-        // A death right before the end may come too late for it: the watch is as old as it may be, and an answer's way.
+        // A death right before the end may come too late for it: the watch is as old as it may be, and an
+        // answer's way. An aborted run does not wait for ever for a host that it cannot hear.
         let ends = &fleet.watcher.ends;
         let too_late = ends.iter().any(|end| *end >= death.at_ms && *end < death.at_ms + 60_000);
-        let told = lost.contains(&death.guest) || too_late;
+        let unheard =
+            fleet.unheard.iter().any(|(end, hosts)| *end >= death.at_ms && hosts.contains(&death.host));
+        let told = lost.contains(&death.guest) || too_late || unheard;
         let host = &fleet.hosts[death.host].name;
         fleet
             .judge
@@ -249,7 +282,7 @@ mod tests {
     #[test]
     fn storms_break_no_promise_and_end() {
         let mut injected: BTreeMap<Fault, u64> = BTreeMap::new();
-        for seed in 0..70 {
+        for seed in 0..300 {
             let voyage = storm(seed);
             assert_eq!(voyage.broken, None, "{}", told(&voyage));
             for (fault, times) in voyage.injected {
@@ -258,6 +291,15 @@ mod tests {
         }
         let never: Vec<&Fault> = Fault::ALL.iter().filter(|fault| !injected.contains_key(fault)).collect();
         assert!(never.is_empty(), "never injected: {never:?}");
+    }
+
+    /// Each of these broke a promise before what `docs/simulation.md` tells of was mended.
+    #[test]
+    fn what_was_found_stays_mended() {
+        for seed in [78, 291, 316, 907, 2366] {
+            let voyage = storm(seed);
+            assert_eq!(voyage.broken, None, "{}", told(&voyage));
+        }
     }
 
     #[test]

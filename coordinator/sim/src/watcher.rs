@@ -91,6 +91,8 @@ impl Watcher {
                 });
                 self.halted |= self.before_rollback.0;
                 self.end = self.before_rollback.1;
+                // Back at the end that it had.
+                self.ends.extend(self.end.map(|_| now_ms));
             }
             Event::Paused { .. } => self.paused = true,
             Event::GateWaits { step, .. } => {

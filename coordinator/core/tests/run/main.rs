@@ -10,7 +10,6 @@ mod guests;
 mod host;
 mod operator;
 mod plans;
-mod storm;
 mod sweep;
 mod view;
 mod watcher;

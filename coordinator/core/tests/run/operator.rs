@@ -17,14 +17,8 @@ pub fn see_it_through(fleet: &mut Fleet, limit_ms: u64) {
     }
 }
 
-pub fn decide_what_waits_if_up(fleet: &mut Fleet) {
-    if fleet.machine.is_some() {
-        decide_what_waits(fleet);
-    }
-}
-
 /// One look of that operator.
-pub fn decide_what_waits(fleet: &mut Fleet) {
+fn decide_what_waits(fleet: &mut Fleet) {
     let Some(view) = fleet.machine().view(fleet.now) else { return };
     if view.phase.is_end() {
         return;

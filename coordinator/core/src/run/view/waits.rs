@@ -3,7 +3,7 @@
 use super::WaitView;
 use crate::codes;
 use crate::gate::HaltReason;
-use crate::run::event::When;
+use crate::run::event::{End, When};
 use crate::run::machine::{Block, Machine};
 use crate::run::state::{Course, OpenLoss, StepPhase};
 use replank_common::UnixMs;
@@ -230,7 +230,7 @@ impl Machine {
         let mut told = BTreeSet::new();
         for host in 0..self.state.hosts.len() {
             let Some(step) = self.step_of(host) else {
-                if self.state.uncounted.contains(&host) && self.is_closing() {
+                if self.is_closing() && (self.state.uncounted.contains(&host) || self.is_missed(host)) {
                     self.count_wait(host, waits);
                 }
                 continue;
@@ -275,9 +275,20 @@ impl Machine {
         matches!(self.state.course, Course::Closing { .. }) && !self.state.stopped()
     }
 
+    /// Counted, and not seen since: a run that ends well ends with every host in sight.
+    fn is_missed(&self, host: usize) -> bool {
+        let aborts = matches!(self.state.course, Course::Closing { end: End::Aborted });
+        !aborts && self.seen[host].is_blind()
+    }
+
     fn count_wait(&self, host: usize, waits: &mut Vec<WaitView>) {
         let name = self.state.index.host_name(host);
         let seen = &self.seen[host];
+        let what = if self.state.uncounted.contains(&host) {
+            "its guests are not counted for the last time"
+        } else {
+            "its guests are counted, and cannot be seen any more"
+        };
         let why = match (&seen.census, seen.is_up()) {
             (_, false) => "the agent cannot be heard".to_owned(),
             (Some(census), true) if !census.disagreements.is_empty() => {
@@ -289,7 +300,7 @@ impl Machine {
             code: codes::RUN_CANNOT_TELL.to_owned(),
             host: Some(name.clone()),
             step: None,
-            text: format!("{name}: its guests are not counted for the last time: {why}"),
+            text: format!("{name}: {what}: {why}"),
             since_ms: None,
             overdue: false,
             remedy: format!("see that the agent of {name} is linked and its census agrees"),
