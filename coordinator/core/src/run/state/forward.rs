@@ -2,6 +2,7 @@
 
 use super::{Course, Flight, GateWait, Held, IllegalEvent, State, StepPhase};
 use crate::gate::WaitReason;
+use crate::plan::Undo;
 use crate::run::event::{Purpose, When};
 use crate::run::index::is_change;
 use replank_common::UnixMs;
@@ -200,8 +201,11 @@ impl State {
             }
             Outcome::Refused(_) => {
                 // An agent whose ledger cannot be written refuses without an entry, and a command that was sent again may still be
-                // carried out after that. Taking back what never began is answered with "nothing to undo".
-                self.steps[step].leftovers.push(attempt);
+                // carried out after that. Taking back what never began is answered with "nothing to undo"; a guard must not be
+                // answered so, and changes nothing.
+                if matches!(self.undo_of(step), Undo::Record | Undo::Borrowed) {
+                    self.steps[step].leftovers.push(attempt);
+                }
                 self.hold_step(step, StepPhase::Held, outcome, at_ms);
             }
             Outcome::Failed { restored, .. } => {
