@@ -41,6 +41,9 @@ pub struct Refusal {
     pub findings: Vec<Finding>,
 }
 
+/// The code of a refusal that says nothing of the action: the command was of an earlier coordinator than one that the agent has obeyed (P9).
+pub const OLD_EPOCH: &str = "RP4020";
+
 /// What an agent answers for an action, kept in its ledger and answered again to the same action id (P5).
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]

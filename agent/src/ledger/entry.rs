@@ -43,6 +43,8 @@ pub enum IllegalEntry {
     IntendedTwice(ActionId),
     #[error("{0} has ended already, and an outcome is written once")]
     EndedTwice(ActionId),
+    #[error("a later coordinator was obeyed before {0} began")]
+    OldEpoch(ActionId),
     #[error("{0} ended without an intent and yet not with a refusal or as found done")]
     EndedUnintended(ActionId),
 }

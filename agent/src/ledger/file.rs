@@ -70,6 +70,8 @@ pub enum LedgerError {
 /// What is written before an action begins.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct NewIntent {
+    /// Of the coordinator that commands it.
+    pub epoch: Epoch,
     pub id: ActionId,
     pub plan: PlanId,
     pub work: Work,
@@ -237,15 +239,17 @@ impl Ledger {
     /// Writes the intent; durable when this returns.
     ///
     /// # Errors
-    /// The id is known already, or the file cannot be written: the action must not begin.
+    /// The id is known already, a later epoch was obeyed since the command came (P9: a welcome does not wait for the command that is being
+    /// looked at), or the file cannot be written: the action must not begin.
     pub fn intend(&self, new: NewIntent) -> Result<Entry, LedgerError> {
-        self.insert(Entry {
+        let entry = Entry {
             id: new.id,
             plan: new.plan,
             work: new.work,
             intended_at_ms: new.at_ms,
             stage: Stage::Intended { undo: new.undo },
-        })
+        };
+        self.insert(entry, Some(new.epoch))
     }
 
     /// Writes the end of an intended command.
@@ -283,28 +287,28 @@ impl Ledger {
             Outcome::Refused(_) | Outcome::Done { .. } => {}
             Outcome::Failed { .. } => return Err(IllegalEntry::EndedUnintended(id).into()),
         }
-        self.insert(Entry {
-            id,
-            plan,
-            work,
-            intended_at_ms: at_ms,
-            stage: Stage::Ended { undo, outcome, at_ms },
-        })
+        let stage = Stage::Ended { undo, outcome, at_ms };
+        self.insert(Entry { id, plan, work, intended_at_ms: at_ms, stage }, None)
     }
 
-    fn insert(&self, entry: Entry) -> Result<Entry, LedgerError> {
+    /// `epoch`: only if no later one was obeyed, told in the same statement.
+    fn insert(&self, entry: Entry, epoch: Option<Epoch>) -> Result<Entry, LedgerError> {
+        let highest = epoch.map_or(i64::MAX, |epoch| i64::try_from(epoch.0).unwrap_or(i64::MAX));
         let ended = matches!(entry.stage, Stage::Ended { .. });
         let inserted = self.connection().execute(
-            "INSERT INTO entry (id, run, step, ended, body) VALUES (?1, ?2, ?3, ?4, ?5)",
+            "INSERT INTO entry (id, run, step, ended, body) SELECT ?1, ?2, ?3, ?4, ?5
+             WHERE (SELECT highest FROM epoch WHERE only_row = 1) <= ?6",
             params![
                 entry.id.to_string(),
                 entry.id.run.as_str(),
                 entry.id.step.as_str(),
                 ended,
-                encode(&entry)
+                encode(&entry),
+                highest
             ],
         );
         match inserted {
+            Ok(0) => Err(IllegalEntry::OldEpoch(entry.id).into()),
             Ok(_) => Ok(entry),
             Err(rusqlite::Error::SqliteFailure(error, _))
                 if error.code == rusqlite::ErrorCode::ConstraintViolation =>
@@ -422,7 +426,7 @@ mod tests {
     }
 
     fn intent(attempt: u32, undo: UndoRecord) -> NewIntent {
-        NewIntent { id: id("do", attempt), plan: plan(), work: mask(), undo, at_ms: 1 }
+        NewIntent { epoch: Epoch(0), id: id("do", attempt), plan: plan(), work: mask(), undo, at_ms: 1 }
     }
 
     fn done() -> Outcome {
@@ -464,6 +468,10 @@ mod tests {
         drop(ledger);
         let ledger = Ledger::open(dir.path()).unwrap();
         assert!(!ledger.obey(Epoch(6)).unwrap());
+        let late = NewIntent { epoch: Epoch(6), ..intent(1, tree("/a")) };
+        let refused = ledger.intend(late);
+        assert!(matches!(refused, Err(LedgerError::Illegal(IllegalEntry::OldEpoch(_)))), "{refused:?}");
+        assert_eq!(ledger.count().unwrap(), 0);
         assert!(ledger.obey(Epoch(7)).unwrap());
         assert_eq!(ledger.epoch().unwrap(), Epoch(7));
     }
@@ -522,6 +530,7 @@ mod tests {
         ledger.intend(intent(3, tree("/third"))).unwrap();
         ledger.end(&id("do", 3), done(), 2).unwrap();
         let undo = NewIntent {
+            epoch: Epoch(0),
             id: id("undo", 1),
             plan: plan(),
             work: Work::Undo(id("do", 3)),

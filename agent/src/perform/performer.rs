@@ -5,7 +5,7 @@ use crate::actions::{ActError, Failure, Perform, Report, Standing};
 use crate::clock::now_ms;
 use crate::codes;
 use crate::host::Host;
-use crate::ledger::{Entry, Ledger, LedgerError, NewIntent, Stage, Work, standing_record};
+use crate::ledger::{Entry, IllegalEntry, Ledger, LedgerError, NewIntent, Stage, Work, standing_record};
 use crate::policy::Policy;
 use replank_common::action::{Action, Family};
 use replank_common::finding::Severity;
@@ -94,6 +94,12 @@ impl Performer {
         let _lane = lock(&self.lane);
         match self.obey(command, tell) {
             Ok(outcome) => outcome,
+            // Obeyed when it came, and a later coordinator has been obeyed while the host was looked at.
+            Err(LedgerError::Illegal(illegal @ IllegalEntry::OldEpoch(_))) => Outcome::Refused(refusal(
+                codes::OLD_EPOCH,
+                illegal.to_string(),
+                "an earlier coordinator must not command; stop it",
+            )),
             // Without its ledger the agent does nothing at all, and says so each time.
             Err(error) => Outcome::Refused(refusal(
                 codes::LEDGER,
@@ -305,6 +311,7 @@ impl Performer {
     fn intend(&self, command: &Command, undo: UndoRecord) -> Result<(), LedgerError> {
         boundary("intending", &command.id);
         self.ledger.intend(NewIntent {
+            epoch: command.epoch,
             id: command.id.clone(),
             plan: command.plan.clone(),
             work: command.work.clone(),

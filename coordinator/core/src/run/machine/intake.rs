@@ -8,7 +8,7 @@ use crate::run::state::Track;
 use replank_common::UnixMs;
 use replank_common::census::{Census, GuestEnd, Incarnation};
 use replank_common::ids::{ActionId, BootId, GuestUuid, HostName};
-use replank_common::outcome::Outcome;
+use replank_common::outcome::{OLD_EPOCH, Outcome};
 use replank_common::reading::{Reading, ReadingRequest, ReadingValue};
 
 /// A life of the baseline that is not there any more.
@@ -71,6 +71,11 @@ impl Machine {
     }
 
     fn outcome(&mut self, host: &HostName, action: ActionId, outcome: Outcome) {
+        if matches!(&outcome, Outcome::Refused(refusal) if refusal.code == OLD_EPOCH) {
+            // P9: it answers whoever sent the command with an earlier epoch, perhaps over the link of a later one that sent the same
+            // command, and says nothing of the action. The command stays wanted and is sent again on the next link.
+            return;
+        }
         if let Some(host) = self.flying(host, &action) {
             self.record(Event::Outcome { action, outcome });
             self.dirty.insert(host);

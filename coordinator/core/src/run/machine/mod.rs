@@ -99,7 +99,7 @@ pub struct Decided {
 ///
 /// `now_ms` never goes back between two calls on one machine: the shell counts it on from one reading of the clock with a
 /// monotonic one.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct Machine {
     pub(super) state: State,
     pub(super) seen: Vec<HostSeen>,
