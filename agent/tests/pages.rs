@@ -59,3 +59,8 @@ fn literals(text: &str) -> impl Iterator<Item = &str> {
         is_code.then_some(code)
     })
 }
+
+#[test]
+fn the_refusal_of_an_old_epoch_is_the_one_that_the_coordinator_knows() {
+    assert_eq!(codes::OLD_EPOCH, replank_common::outcome::OLD_EPOCH);
+}
