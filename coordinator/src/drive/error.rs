@@ -7,6 +7,7 @@ use replank_core::codes as core_codes;
 use replank_core::lint::LintNote;
 use replank_core::plan::PlanFileError;
 use replank_core::run::{IllegalEvent, OperatorRefusal, UnsoundPlan};
+use replank_core::runs::Refusal;
 use tonic::{Code, Status};
 
 /// Why the drive ended. The process ends with it and is started again; the journals say where it was.
@@ -71,6 +72,16 @@ impl From<DriveError> for Refused {
             DriveError::PlanFile { .. } | DriveError::Plan { .. } | DriveError::Journal { .. } => {
                 Self::Damaged(error)
             }
+        }
+    }
+}
+
+impl From<Refusal> for Refused {
+    fn from(refusal: Refusal) -> Self {
+        match refusal {
+            Refusal::NoRun => Self::NoRun,
+            Refusal::Busy { run, hosts } => Self::Busy { run, hosts: names(&hosts) },
+            Refusal::Operator(refusal) => Self::Operator(refusal),
         }
     }
 }

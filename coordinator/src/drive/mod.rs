@@ -1,8 +1,9 @@
 //! The only place with a clock and effects: every outside event of every run gets its place in one order here.
 //!
-//! Owns the machines of the runs that are under way, and no decision of theirs. For each batch of events that wait, in this order: feed
-//! the machines, append the records of all runs touched in one synced write, confirm, hand what is wanted to the links, tell the watchers.
-//! Never blocks on a host, an operator or a watcher.
+//! Owns the clock, the writes and the answers; which runs there are, on which hosts, and what was sent on which link is in
+//! [`replank_core::runs`], which the simulation drives too. For each batch of events that wait, in this order: feed the runs, append the
+//! records of all runs touched in one synced write, tell the watchers, send what is wanted on the links, answer. Never blocks on a host,
+//! an operator or a watcher.
 //!
 //! | the process dies | what the next one finds |
 //! | --- | --- |
@@ -16,7 +17,6 @@ mod clock;
 mod error;
 mod handle;
 mod load;
-mod runs;
 mod task;
 mod watch;
 

@@ -4,11 +4,12 @@ use super::clock::Clock;
 use super::error::{DriveError, Refused};
 use super::handle::{Ask, Handle, Known, News};
 use super::load;
-use super::runs::Runs;
-use crate::links::{self, Event, What};
+use crate::links;
 use crate::store::Store;
-use replank_common::ids::{ActionId, Epoch, HostName, RunId};
-use replank_core::run::Input;
+use replank_common::UnixMs;
+use replank_common::ids::{Epoch, RunId};
+use replank_core::run::Operate;
+use replank_core::runs::{Event, Progress, Runs};
 use serde_json::json;
 use std::sync::Arc;
 use std::time::Duration;
@@ -89,7 +90,7 @@ impl Drive {
             let mut taken = 1;
             tokio::select! {
                 () = stop.cancelled() => return Ok(()),
-                Some(event) = events.next() => task.event(event)?,
+                Some(event) = events.next() => task.event(event),
                 Some(ask) = asks.recv() => task.answer(ask),
                 () = tokio::time::sleep(wake) => {}
                 _ = sweep.tick() => task.runs.sweep(),
@@ -101,7 +102,9 @@ impl Drive {
                     break;
                 }
                 taken += 1;
-                event.map(|event| task.event(event)).transpose()?;
+                if let Some(event) = event {
+                    task.event(event);
+                }
                 if let Some(ask) = ask {
                     task.answer(ask);
                 }
@@ -132,53 +135,14 @@ impl Task {
         Duration::from_millis(wake_ms).min(SWEEP_EVERY)
     }
 
-    fn event(&mut self, event: Event) -> Result<(), DriveError> {
-        let Event { host, link, what } = event;
-        let now_ms = self.clock.now_ms();
-        let what = match what {
-            What::Up(hello) => {
-                self.runs.up(host, link, hello, now_ms);
-                return Ok(());
-            }
-            What::Down => {
-                self.runs.down(host, link, now_ms);
-                return Ok(());
-            }
-            other => other,
-        };
-        if !self.runs.is_present(&host, link) {
-            return Ok(());
-        }
-        match what {
-            What::Up(_) | What::Down => {}
-            What::Census(census) => {
-                self.runs.feed(&host.clone(), now_ms, || Input::Census { host, census: *census });
-            }
-            What::Accepted { action } => {
-                self.runs.feed(&host.clone(), now_ms, || Input::Accepted { host, action });
-            }
-            What::Progress { action, permille, text } => self.progress(host, action, permille, text),
-            What::Outcome { action, outcome } => {
-                self.runs.feed(&host.clone(), now_ms, || Input::Outcome { host, action, outcome });
-            }
-            What::Reading { ask, reading } => {
-                if let Some(reading) = self.runs.answered(&host, ask, *reading) {
-                    self.runs.feed(&host.clone(), now_ms, || Input::Reading { host, ask, reading });
-                }
-            }
-        }
-        Ok(())
-    }
-
-    fn progress(&mut self, host: HostName, action: ActionId, permille: Option<u32>, text: String) {
+    fn event(&mut self, event: Event) {
         let at_ms = self.clock.now_ms();
-        let json = json!({ "host": host, "step": action.step, "permille": permille, "text": text });
-        let said = action.run.clone();
-        let run = self.runs.feed(&host.clone(), at_ms, || Input::Progress { host, action, permille, text });
-        if run == Some(&said) {
-            // Nobody may be watching.
-            drop(self.news.send(News::Progress { run: said, at_ms, json: Arc::from(json.to_string()) }));
-        }
+        let Some(Progress { run, host, step, permille, text }) = self.runs.event(event, at_ms) else {
+            return;
+        };
+        let json = json!({ "host": host, "step": step, "permille": permille, "text": text });
+        // Nobody may be watching.
+        drop(self.news.send(News::Progress { run, at_ms, json: Arc::from(json.to_string()) }));
     }
 
     fn answer(&mut self, ask: Ask) {
@@ -186,7 +150,8 @@ impl Task {
         match ask {
             Ask::Apply { index, by, answer } => {
                 let run = new_run(now_ms);
-                let created = self.runs.create(run.clone(), index, &by, now_ms).map(|()| run);
+                let created = self.runs.create(run.clone(), index, &by, now_ms);
+                let created = created.map(|()| run).map_err(Refused::from);
                 self.reply(move |_| drop(answer.send(created)));
             }
             Ask::Operate { run, by, wish, answer } => {
@@ -194,7 +159,7 @@ impl Task {
                     self.reply(move |_| drop(answer.send(Ok(Known::Elsewhere))));
                     return;
                 }
-                let done = self.runs.operate(&run, &by, wish, now_ms).map(Known::Here);
+                let done = self.operate(&run, &by, wish, now_ms);
                 self.reply(move |_| drop(answer.send(done)));
             }
             Ask::Adopt { machine, run, by, wish, latest, answer } => {
@@ -204,7 +169,7 @@ impl Task {
                 }
                 let adopted = self.runs.adopt(run.clone(), *machine, now_ms);
                 let done = match adopted {
-                    Ok(()) => self.runs.operate(&run, &by, wish, now_ms).map(Known::Here),
+                    Ok(()) => self.operate(&run, &by, wish, now_ms),
                     Err(source) => Err(Refused::Damaged(DriveError::Journal { run, source })),
                 };
                 self.reply(move |_| drop(answer.send(done)));
@@ -221,6 +186,16 @@ impl Task {
                 self.reply(move |runs| drop(answer.send(Ok(runs.views(now_ms)))));
             }
         }
+    }
+
+    fn operate(
+        &mut self,
+        run: &RunId,
+        by: &str,
+        wish: Operate,
+        now_ms: UnixMs,
+    ) -> Result<Known<()>, Refused> {
+        Ok(Known::Here(self.runs.operate(run, by, wish, now_ms)?))
     }
 
     /// A finished run that is not the latest: whether later ones changed the same hosts is found out before it is taken up again.

@@ -1,6 +1,6 @@
 //! What everybody else sees of the links.
 
-use super::registry::{self, LinkNumber, Registry};
+use super::registry::{self, Registry};
 use crate::codes;
 use crate::store::StoreError;
 use replank_common::UnixMs;
@@ -8,6 +8,7 @@ use replank_common::census::Census;
 use replank_common::ids::HostName;
 use replank_common::reading::{Reading, ReadingRequest};
 use replank_core::run::{Command, ReadingWant};
+use replank_core::runs::{LinkNumber, Outlet};
 use replank_identity::OperatorName;
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -134,16 +135,6 @@ impl Handle {
         self.registry.create_token(host, lifetime).await
     }
 
-    /// Queues a run's command for one link.
-    pub(crate) fn command(&self, link: LinkNumber, command: &Command) {
-        self.registry.send(&command.host, link, registry::commanding(command));
-    }
-
-    /// Queues a run's question for one link.
-    pub(crate) fn question(&self, link: LinkNumber, want: &ReadingWant) {
-        self.registry.send(&want.host, link, registry::asking(want));
-    }
-
     /// Asks one host, outside of any run.
     ///
     /// # Errors
@@ -173,5 +164,16 @@ impl Handle {
             });
         }
         asking.join_all().await.into_iter().collect()
+    }
+}
+
+/// Queues what a run wants of a host, for one of its links.
+impl Outlet for Handle {
+    fn command(&self, link: LinkNumber, command: &Command) {
+        self.registry.send(&command.host, link, registry::commanding(command));
+    }
+
+    fn question(&self, link: LinkNumber, want: &ReadingWant) {
+        self.registry.send(&want.host, link, registry::asking(want));
     }
 }

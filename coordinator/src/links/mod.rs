@@ -1,7 +1,7 @@
 //! The links to the agents, and the one listener that agents and operators come to.
 //!
 //! Owns the accept loop with its TLS, who a caller is, enrolment and renewal of hosts, the certificates of operators, revocation, and one
-//! session per host. Decides nothing about a run: what an agent says becomes an [`Event`] for the drive, and what the drive wants of a host
+//! session per host. Decides nothing about a run: what an agent says becomes an [`Event`](replank_core::runs::Event) for the drive, and what the drive wants of a host
 //! becomes a message.
 //!
 //! | the link of a host | what happens |
@@ -25,4 +25,4 @@ pub use handle::{AskError, Handle, HostStatus, LinkSeen, LinksError, NewToken};
 pub use listen::{Links, LinksFailed};
 pub use operators::{OperatorError, OperatorStatus, Operators};
 pub use peer::{OperatorCaller, caller_of, operator_of, peer_of};
-pub use registry::{Event, Events, LinkNumber, What};
+pub use registry::Events;

@@ -7,11 +7,11 @@ use crate::config::Heartbeat;
 use crate::drive::Clock;
 use crate::store::Store;
 use replank_common::census::Census;
-use replank_common::ids::{ActionId, Epoch, HostName};
-use replank_common::outcome::Outcome;
+use replank_common::ids::{Epoch, HostName};
 use replank_common::reading::{Reading, ReadingRequest};
 use replank_core::codes::RUN_DEPOSED;
-use replank_core::run::{Command, Hello, Order, ReadingWant};
+use replank_core::run::{Command, Order, ReadingWant};
+use replank_core::runs::{Event, LinkNumber};
 use replank_identity::{Fingerprint, JoinToken, OperatorName, PeerIdentity, Revocations, RevokedSet};
 use replank_proto::v1::link_response::Message;
 use replank_proto::v1::{self, LinkResponse};
@@ -31,29 +31,6 @@ const EVENTS_MAX: usize = 4096;
 const OWN_ASK: u64 = 1 << 63;
 /// Of an agent's version, as it is shown.
 const VERSION_CHARS_MAX: usize = 64;
-
-/// One link of a host; a later link has a higher number.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub struct LinkNumber(u64);
-
-/// What a host's link brought. Of one link in the order in which it came, between its `Up` and its `Down`.
-#[derive(Debug)]
-pub struct Event {
-    pub host: HostName,
-    pub link: LinkNumber,
-    pub what: What,
-}
-
-#[derive(Debug)]
-pub enum What {
-    Up(Hello),
-    Down,
-    Census(Box<Census>),
-    Accepted { action: ActionId },
-    Progress { action: ActionId, permille: Option<u32>, text: String },
-    Outcome { action: ActionId, outcome: Outcome },
-    Reading { ask: u64, reading: Box<Reading> },
-}
 
 /// Where the drive hears of the hosts.
 #[derive(Debug)]

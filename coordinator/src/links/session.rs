@@ -2,13 +2,14 @@
 //! waits in a queue of bounded length.
 
 use super::peer::{not_allowed, refusal};
-use super::registry::{Admitted, Cut, Event, LinkNumber, Registry, What};
+use super::registry::{Admitted, Cut, Registry};
 use crate::codes;
 use replank_common::census::Census;
 use replank_common::ids::{ActionId, BootId, Epoch, HostName};
 use replank_common::outcome::Outcome;
 use replank_common::reading::{Reading, ReadingRequest, ReadingValue};
 use replank_core::run::Hello;
+use replank_core::runs::{Event, LinkNumber, What};
 use replank_identity::PeerIdentity;
 use replank_proto::v1::link_request::Message;
 use replank_proto::v1::{self, LinkRequest, LinkResponse, link_response};

@@ -11,30 +11,11 @@ use super::{Database, StoreError};
 use replank_common::UnixMs;
 use replank_common::ids::{Epoch, PlanId, RunId};
 use replank_core::run::{Event, Record};
+use replank_core::runs::{Append, Standing};
 use rusqlite::{OptionalExtension, Transaction, TransactionBehavior, params};
 use sha2::{Digest, Sha256};
 
 const HASH_DOMAIN: &[u8] = b"replank journal v1\0";
-
-/// Records for one run, in order.
-#[derive(Debug, Clone)]
-pub struct Append {
-    pub run: RunId,
-    /// The plan, when these are the first records of a new run.
-    pub begins: Option<PlanId>,
-    pub records: Vec<Record>,
-    /// Where the run stands after the records: kept beside the journal for lists, never believed by a run itself.
-    pub standing: Standing,
-}
-
-/// Where a run stands, for lists.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Standing {
-    pub finished: bool,
-    pub phase: String,
-    pub steps_done: u32,
-    pub steps_total: u32,
-}
 
 /// One run of the list.
 #[derive(Debug, Clone, PartialEq, Eq)]

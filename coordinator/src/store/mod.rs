@@ -14,6 +14,6 @@ mod roster;
 pub use database::Database;
 pub use error::StoreError;
 pub use handle::Store;
-pub use journal::{Append, Line, RunRow, Standing};
+pub use journal::{Line, RunRow};
 pub use operators::{Asker, Dismissal, OperatorCertificate, Signing};
 pub use roster::{Certificate, Claim};

@@ -2,6 +2,7 @@
 //!
 //! `plans` builds plans by hand, `host` is a simulated host with its agent, `fleet` the network, the clock and a coordinator that crashes,
 //! `watcher` a second reader of the journal that knows nothing of the machine.
+//! `runs` looks at all runs of one coordinator process, without that fleet.
 
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
@@ -10,6 +11,7 @@ mod guests;
 mod host;
 mod operator;
 mod plans;
+mod runs;
 mod sweep;
 mod view;
 mod watcher;
