@@ -1,6 +1,6 @@
 # Each line is a command that a person could type.
 SHELL := /bin/bash
-.PHONY: demo test lint unit lab-tests rpm rpm-test lab lab-down setup
+.PHONY: demo test lint unit sim lab-tests rpm rpm-test lab lab-down setup
 
 # The main job, on three real hosts that it boots itself.
 demo: setup rpm-test
@@ -20,6 +20,11 @@ lint:
 unit:
 	tests/nextest.sh run --locked --workspace --features replank-agent/crash-points,replank-coordinator/crash-points -E 'not test(/^lab_/)'
 	cargo test --locked --workspace --doc --quiet
+
+# Simulated fleets: SEEDS of them from FIRST on, or one again with all that happened (REPLAY=seed), or a large one (FLEET=10000x20).
+sim:
+	cargo run --locked --quiet --profile sim -p replank-sim-tests --bin sim -- \
+	    $(if $(REPLAY),--replay $(REPLAY),$(if $(FLEET),--fleet $(FLEET),--seeds $(or $(SEEDS),1000)) --first $(or $(FIRST),0))
 
 lab-tests:
 	tests/nextest.sh run --locked -p replank-lab -p replank-e2e -E 'test(/^lab_/)'

@@ -6,7 +6,7 @@ use crate::plans::run_id;
 use crate::profile::Profile;
 use crate::promise::{Judge, Promise};
 use crate::seat::Seat;
-use crate::trace::Trace;
+use crate::trace::{LAST, Trace};
 use crate::watcher::Watcher;
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
@@ -170,7 +170,7 @@ impl Fleet {
             quiet: false,
             injected: BTreeMap::new(),
             judge: Judge::default(),
-            trace: Trace::default(),
+            trace: Trace::of_last(LAST),
             dies_at: None,
             store_full_until: 0,
             deaths: Vec::new(),

@@ -23,4 +23,4 @@ mod watcher;
 pub use fault::Fault;
 pub use profile::Profile;
 pub use promise::{Broken, Promise};
-pub use voyage::{Ended, Voyage, sail, scale, storm};
+pub use voyage::{Ended, Voyage, replay, sail, scale, storm};

@@ -1,9 +1,10 @@
-//! The last events of a voyage, for people. Only those that are kept at the end are put into words.
+//! The events of a voyage, for people: the last ones, or all. Only those that are kept at the end are put into words.
 
 use replank_core::run::Record;
 use std::collections::VecDeque;
 
-const KEPT: usize = 300;
+/// How many events are kept when nobody asks for more.
+pub(crate) const LAST: usize = 300;
 const WIDTH: usize = 240;
 
 #[derive(Debug)]
@@ -13,12 +14,17 @@ enum Line {
 }
 
 /// Time, who, what.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct Trace {
+    kept: usize,
     lines: VecDeque<(u64, String, Line)>,
 }
 
 impl Trace {
+    pub(crate) fn of_last(kept: usize) -> Self {
+        Self { kept, lines: VecDeque::new() }
+    }
+
     pub(crate) fn say(&mut self, at_ms: u64, who: &str, what: impl Into<String>) {
         self.push(at_ms, who, Line::Said(what.into()));
     }
@@ -28,7 +34,7 @@ impl Trace {
     }
 
     fn push(&mut self, at_ms: u64, who: &str, line: Line) {
-        if self.lines.len() == KEPT {
+        if self.lines.len() == self.kept {
             self.lines.pop_front();
         }
         self.lines.push_back((at_ms, who.to_owned(), line));
