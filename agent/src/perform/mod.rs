@@ -10,7 +10,8 @@
 //! | apply, or in the middle of it | intent and undo record | the same |
 //! | outcome | the outcome | answered from the ledger; the host is not looked at |
 //!
-//! An undo passes the same way; its own entry is the intent, and undoing is re-runnable at any point. An attempt at a step that an earlier
+//! An undo passes the same way; its own entry is the intent, and undoing is re-runnable at any point. What was taken back is
+//! neither begun nor gone on with any more: its command may come once more after its undo. An attempt at a step that an earlier
 //! attempt began keeps the earlier one's undo record: that one says what was there before replank came.
 
 mod dispatch;

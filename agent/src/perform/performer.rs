@@ -136,9 +136,26 @@ impl Performer {
             );
         }
         match &command.work {
+            Work::Do(_) if self.was_taken_back(&command.id)? => {
+                let late = refusal(
+                    codes::CANCELLED,
+                    "it was taken back already; this command came late",
+                    "retry the step when it is wanted after all",
+                );
+                match known {
+                    Some(_) => self.end(command, Outcome::Refused(late)),
+                    None => self.refuse(command, late),
+                }
+            }
             Work::Do(action) => self.carry_out(command, action, known, tell),
             Work::Undo(of) => self.take_back(command, of, known, tell),
         }
+    }
+
+    /// A command to take this attempt of the step back, or a later one, was answered: whoever sent it counts on nothing being there.
+    fn was_taken_back(&self, id: &ActionId) -> Result<bool, LedgerError> {
+        let entries = self.ledger.of_step(&id.run, &id.step)?;
+        Ok(entries.iter().any(|entry| matches!(&entry.work, Work::Undo(of) if of.attempt >= id.attempt)))
     }
 
     fn carry_out(

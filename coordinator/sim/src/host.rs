@@ -59,6 +59,8 @@ pub(crate) struct SimHost {
     /// The epoch that the agent has obeyed: in its ledger.
     pub(crate) epoch_seen: Epoch,
     ledger: BTreeMap<ActionId, Option<Outcome>>,
+    /// Of what the ledger holds a command to take it back.
+    taken_back: BTreeSet<ActionId>,
     pub(crate) running: Option<Task>,
     queue: VecDeque<Task>,
     /// What is changed on the host: step and attempt, in the order of the changes.
@@ -99,6 +101,7 @@ impl SimHost {
             skew_ms: 0,
             epoch_seen: Epoch(0),
             ledger: BTreeMap::new(),
+            taken_back: BTreeSet::new(),
             running: None,
             queue: VecDeque::new(),
             applied: Vec::new(),
@@ -277,6 +280,9 @@ impl SimHost {
         let task = self.queue.pop_front()?;
         if now_ms >= self.disk_full_until {
             self.ledger.entry(task.action.clone()).or_insert(None);
+            if let Order::Undo { of } = &task.order {
+                self.taken_back.insert(of.clone());
+            }
         }
         self.running = Some(task);
         self.running.as_ref()
@@ -292,9 +298,18 @@ impl SimHost {
         let task = self.running.clone()?;
         Some(match &task.order {
             _ if fortune == Fortune::NoRoom => refused("RP4005", "the ledger cannot be written"),
+            Order::Execute(_) if self.was_taken_back(&task.action) => {
+                refused("RP4022", "it was taken back already; this command came late")
+            }
             Order::Execute(action) => self.execute(&task, action, fortune),
             Order::Undo { of } => self.undo(&task, of, fortune),
         })
+    }
+
+    fn was_taken_back(&self, action: &ActionId) -> bool {
+        self.taken_back
+            .iter()
+            .any(|of| (&of.run, &of.step) == (&action.run, &action.step) && of.attempt >= action.attempt)
     }
 
     /// The outcome is in the ledger, and the agent is idle.

@@ -11,7 +11,8 @@ use crate::host::command::RealPrograms;
 use crate::ledger::Ledger;
 use crate::link::{IdentityFiles, LinkState};
 use crate::policy::Policy;
-use replank_common::outcome::Outcome;
+use replank_common::outcome::{How, Outcome};
+use replank_proto::v1::{self, link_response};
 use std::os::unix::fs::PermissionsExt;
 use std::sync::Arc;
 
@@ -99,6 +100,31 @@ async fn an_assembled_agent_works_reloads_its_policy_remembers_and_stops() {
     let stopped = tokio::time::timeout(PATIENCE, daemon.stop()).await.expect("the agent stops");
     assert!(stopped);
     assert!(end.is_given_up().await);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_command_that_comes_after_its_undo_is_not_begun() {
+    let mut coordinator = Coordinator::start().await;
+    let world = World::new();
+    let daemon = Daemon::start(assemble(&world, &coordinator, "127.0.0.1:0")).await.unwrap();
+    let mut end = coordinator.link().await;
+    end.welcome(3).await;
+
+    let undo = v1::Undo {
+        epoch: 3,
+        action_id: id("mask").replace("/do/", "/undo/"),
+        of_action_id: id("mask"),
+        deadline_ms: 60_000,
+        plan_id: format!("sha256:{}", "0".repeat(64)),
+    };
+    end.say(link_response::Message::Undo(undo)).await;
+    let outcome = Outcome::try_from(end.outcome().await.outcome.unwrap()).unwrap();
+    assert!(matches!(outcome, Outcome::Done { how: How::NothingToUndo, .. }), "{outcome:?}");
+    end.say(execute(3, "mask")).await;
+    is_refused(end.outcome().await, "mask", codes::CANCELLED);
+    let masked = world.host.at("/etc/systemd/system/libvirt-guests.service");
+    assert!(std::fs::symlink_metadata(&masked).is_err(), "it was masked");
+    assert!(tokio::time::timeout(PATIENCE, daemon.stop()).await.expect("the agent stops"));
 }
 
 /// The text that a client of HTTP/1.1 gets.
