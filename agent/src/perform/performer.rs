@@ -152,10 +152,14 @@ impl Performer {
         }
     }
 
-    /// A command to take this attempt of the step back, or a later one, was answered: whoever sent it counts on nothing being there.
+    /// A command to take this attempt of the step back, or a later one, was answered as done: whoever sent it counts on nothing being there.
+    /// After one that was refused or failed, the record stands, and the next one finds it.
     fn was_taken_back(&self, id: &ActionId) -> Result<bool, LedgerError> {
         let entries = self.ledger.of_step(&id.run, &id.step)?;
-        Ok(entries.iter().any(|entry| matches!(&entry.work, Work::Undo(of) if of.attempt >= id.attempt)))
+        Ok(entries.iter().any(|entry| {
+            matches!(&entry.work, Work::Undo(of) if of.attempt >= id.attempt)
+                && entry.outcome().is_some_and(Outcome::is_done)
+        }))
     }
 
     fn carry_out(

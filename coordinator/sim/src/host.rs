@@ -59,7 +59,7 @@ pub(crate) struct SimHost {
     /// The epoch that the agent has obeyed: in its ledger.
     pub(crate) epoch_seen: Epoch,
     ledger: BTreeMap<ActionId, Option<Outcome>>,
-    /// Of what the ledger holds a command to take it back.
+    /// What the ledger holds as taken back.
     taken_back: BTreeSet<ActionId>,
     pub(crate) running: Option<Task>,
     queue: VecDeque<Task>,
@@ -280,9 +280,6 @@ impl SimHost {
         let task = self.queue.pop_front()?;
         if now_ms >= self.disk_full_until {
             self.ledger.entry(task.action.clone()).or_insert(None);
-            if let Order::Undo { of } = &task.order {
-                self.taken_back.insert(of.clone());
-            }
         }
         self.running = Some(task);
         self.running.as_ref()
@@ -316,6 +313,11 @@ impl SimHost {
     pub(crate) fn settle(&mut self, outcome: &Outcome, keep: bool) -> Option<ActionId> {
         let task = self.running.take()?;
         if keep {
+            if let Order::Undo { of } = &task.order
+                && outcome.is_done()
+            {
+                self.taken_back.insert(of.clone());
+            }
             self.ledger.insert(task.action.clone(), Some(outcome.clone()));
         }
         Some(task.action)
