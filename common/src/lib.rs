@@ -10,6 +10,7 @@ pub mod facts;
 pub mod finding;
 pub mod ids;
 pub mod outcome;
+pub mod planted;
 pub mod reading;
 pub mod undo;
 pub mod version;

@@ -9,6 +9,7 @@ use replank_common::UnixMs;
 use replank_common::census::{Census, GuestEnd, Incarnation};
 use replank_common::ids::{ActionId, BootId, GuestUuid, HostName};
 use replank_common::outcome::{OLD_EPOCH, Outcome};
+use replank_common::planted::{self, Planted};
 use replank_common::reading::{Reading, ReadingRequest, ReadingValue};
 
 /// A life of the baseline that is not there any more.
@@ -83,7 +84,7 @@ impl Machine {
     }
 
     fn link_up(&mut self, host: usize, hello: Hello) {
-        if hello.epoch_seen > self.state.epoch {
+        if hello.epoch_seen > self.state.epoch && !planted::is(Planted::LeadsThoughDeposed) {
             // P9: somebody else leads; the agents refuse this coordinator, and it has nothing left to say.
             self.deposed_by = Some(hello.epoch_seen);
             self.leads = false;
@@ -157,7 +158,8 @@ impl Machine {
     fn census(&mut self, host: usize, census: &Census) -> bool {
         let seen = &self.seen[host];
         let newest = seen.census.as_ref().is_none_or(|last| census.sequence >= last.sequence);
-        let of_this_agent = seen.agent_start_ms == Some(census.agent_start_ms);
+        let of_this_agent =
+            seen.agent_start_ms == Some(census.agent_start_ms) || planted::is(Planted::OldAgentsCensus);
         if !newest || !of_this_agent || census.host != *self.state.index.host_name(host) {
             return false;
         }
@@ -197,7 +199,9 @@ impl Machine {
         let is_gone = |track: &&Track| {
             let there = census.guests.get(&track.first.uuid).map(|guest| guest.incarnation);
             let ended = census.end_of(track.first.uuid, track.first.incarnation).is_some();
-            ended || (there != Some(track.first.incarnation) && census.agrees())
+            let same = there == Some(track.first.incarnation)
+                || (there.is_some() && planted::is(Planted::AnyLifeIsTheLife));
+            ended || (!same && census.agrees())
         };
         let gone: Vec<Gone> = watch
             .present()
@@ -238,7 +242,9 @@ impl Machine {
         let name = self.state.index.host_name(host).clone();
         let Gone { uuid: guest, name: called, incarnation, end } = gone;
         match end {
-            Some(GuestEnd { cause, at_ms, .. }) if cause.is_owners_doing() => {
+            Some(GuestEnd { cause, at_ms, .. })
+                if cause.is_owners_doing() || planted::is(Planted::EveryEndIsTheOwners) =>
+            {
                 self.record(Event::GuestLeft { host: name, guest, incarnation, cause, at_ms });
             }
             end => {

@@ -9,6 +9,7 @@ use crate::plan::Work;
 use replank_common::UnixMs;
 use replank_common::action::Action;
 use replank_common::ids::{ActionId, Epoch, HostName, PlanId};
+use replank_common::planted::{self, Planted};
 use replank_common::reading::ReadingRequest;
 
 /// A command for one agent.
@@ -78,7 +79,9 @@ impl Machine {
     /// The command in flight on a host: only while this coordinator leads (P9), nothing is halted (P1), its intent is
     /// durable (P4), and there is a link to send it on.
     fn command(&self, host: usize) -> Option<Command> {
-        let allowed = self.leads && !self.state.stopped() && self.confirmed == self.state.last_seq;
+        let moving = !self.state.stopped() || planted::is(Planted::SentWhileHalted);
+        let durable = self.confirmed == self.state.last_seq || planted::is(Planted::SentBeforeDurable);
+        let allowed = self.leads && moving && durable;
         let flight = self.state.hosts[host].flight.as_ref()?;
         if !allowed || !self.seen[host].is_up() {
             return None;
