@@ -11,16 +11,46 @@ pub enum Planted {
     AnyLifeIsTheLife,
     EveryEndIsTheOwners,
     OldAgentsCensus,
+    GateBeforeSkipped,
+    GateAfterSkipped,
+    OldAnswerCounts,
+    AnyAnswerAnswers,
+    DisagreementPasses,
+    NeedsForgotten,
+    HeldStopsNobody,
+    HoldNeedsNoApproval,
+    RebootIsNothing,
+    DisagreementProves,
+    AnyOutcomeIsTheFlights,
+    OldEpochIsAnOutcome,
+    TwiceUnseen,
+    BorrowedForgotten,
+    GuardsUnheard,
 }
 
 impl Planted {
-    pub const ALL: [Self; 6] = [
+    pub const ALL: [Self; 21] = [
         Self::SentBeforeDurable,
         Self::SentWhileHalted,
         Self::LeadsThoughDeposed,
         Self::AnyLifeIsTheLife,
         Self::EveryEndIsTheOwners,
         Self::OldAgentsCensus,
+        Self::GateBeforeSkipped,
+        Self::GateAfterSkipped,
+        Self::OldAnswerCounts,
+        Self::AnyAnswerAnswers,
+        Self::DisagreementPasses,
+        Self::NeedsForgotten,
+        Self::HeldStopsNobody,
+        Self::HoldNeedsNoApproval,
+        Self::RebootIsNothing,
+        Self::DisagreementProves,
+        Self::AnyOutcomeIsTheFlights,
+        Self::OldEpochIsAnOutcome,
+        Self::TwiceUnseen,
+        Self::BorrowedForgotten,
+        Self::GuardsUnheard,
     ];
 
     pub const fn name(self) -> &'static str {
@@ -31,21 +61,51 @@ impl Planted {
             Self::AnyLifeIsTheLife => "any-life-is-the-life",
             Self::EveryEndIsTheOwners => "every-end-is-the-owners",
             Self::OldAgentsCensus => "old-agents-census",
+            Self::GateBeforeSkipped => "gate-before-skipped",
+            Self::GateAfterSkipped => "gate-after-skipped",
+            Self::OldAnswerCounts => "old-answer-counts",
+            Self::AnyAnswerAnswers => "any-answer-answers",
+            Self::DisagreementPasses => "disagreement-passes",
+            Self::NeedsForgotten => "needs-forgotten",
+            Self::HeldStopsNobody => "held-stops-nobody",
+            Self::HoldNeedsNoApproval => "hold-needs-no-approval",
+            Self::RebootIsNothing => "reboot-is-nothing",
+            Self::DisagreementProves => "disagreement-proves",
+            Self::AnyOutcomeIsTheFlights => "any-outcome-is-the-flights",
+            Self::OldEpochIsAnOutcome => "old-epoch-is-an-outcome",
+            Self::TwiceUnseen => "twice-unseen",
+            Self::BorrowedForgotten => "borrowed-forgotten",
+            Self::GuardsUnheard => "guards-unheard",
         }
     }
 
     /// The promise it breaks.
     pub const fn promise(self) -> &'static str {
         match self {
-            Self::SentBeforeDurable => "P4",
-            Self::LeadsThoughDeposed => "P9",
             Self::SentWhileHalted
             | Self::AnyLifeIsTheLife
             | Self::EveryEndIsTheOwners
-            | Self::OldAgentsCensus => "P1",
+            | Self::OldAgentsCensus
+            | Self::RebootIsNothing
+            | Self::DisagreementProves
+            | Self::GuardsUnheard => "P1",
+            Self::TwiceUnseen => "P2",
+            Self::SentBeforeDurable => "P4",
+            Self::AnyOutcomeIsTheFlights => "P5",
+            Self::GateBeforeSkipped
+            | Self::GateAfterSkipped
+            | Self::OldAnswerCounts
+            | Self::AnyAnswerAnswers
+            | Self::DisagreementPasses
+            | Self::NeedsForgotten
+            | Self::HeldStopsNobody => "P6",
+            Self::BorrowedForgotten => "P7",
+            Self::HoldNeedsNoApproval => "P8",
+            Self::LeadsThoughDeposed | Self::OldEpochIsAnOutcome => "P9",
         }
     }
 
+    /// One line for people.
     pub const fn breaks(self) -> &'static str {
         match self {
             Self::SentBeforeDurable => "a command is wanted before its intent is durable",
@@ -54,6 +114,27 @@ impl Planted {
             Self::AnyLifeIsTheLife => "a guest that changed incarnation counts as alive",
             Self::EveryEndIsTheOwners => "an unexplained end counts as the owner's",
             Self::OldAgentsCensus => "a census of an earlier life of the agent is taken as of the new one",
+            Self::GateBeforeSkipped => "a step begins without asking its gates",
+            Self::GateAfterSkipped => "a step is done without asking its gates after it",
+            Self::OldAnswerCounts => "a gate passes on an answer that is old, or from before it was asked",
+            Self::AnyAnswerAnswers => "a late answer to an earlier question counts as the answer to this one",
+            Self::DisagreementPasses => "a gate passes on a census whose sources do not agree",
+            Self::NeedsForgotten => "a step begins before what it needs",
+            Self::HeldStopsNobody => "further hosts start while a step is held",
+            Self::HoldNeedsNoApproval => "a hold that is reached counts as approved",
+            Self::RebootIsNothing => "a host under another boot id has lost nothing",
+            Self::DisagreementProves => "a census whose sources do not agree proves that a guest is gone",
+            Self::AnyOutcomeIsTheFlights => {
+                "the outcome of another command counts as that of the one in flight"
+            }
+            Self::OldEpochIsAnOutcome => {
+                "an agent's refusal of an old epoch counts as the outcome of the later coordinator's command"
+            }
+            Self::TwiceUnseen => "a guest on two hosts is not noticed",
+            Self::BorrowedForgotten => "what was borrowed is not given back at the end",
+            Self::GuardsUnheard => {
+                "a rollback begins although a guard says that the old libvirt cannot read a guest"
+            }
         }
     }
 }

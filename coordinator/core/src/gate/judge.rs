@@ -4,6 +4,7 @@ use super::{Gate, HaltReason, Verdict, WaitReason};
 use replank_common::UnixMs;
 use replank_common::census::{Census, Incarnation};
 use replank_common::ids::{GuestUuid, HostName};
+use replank_common::planted::{self, Planted};
 use replank_common::reading::{LibvirtdSeen, Reading, ReadingRequest, ReadingValue};
 use replank_common::version::Version;
 use std::path::Path;
@@ -150,7 +151,7 @@ fn judge_one(
 }
 
 fn census_holds(host: &HostName, census: &Census, observed: &impl Observed) -> Verdict {
-    if !census.agrees() {
+    if !census.agrees() && !planted::is(Planted::DisagreementPasses) {
         return Verdict::Wait(WaitReason::CensusDisagrees {
             host: host.clone(),
             lines: census.disagreements.iter().map(ToString::to_string).collect(),

@@ -6,6 +6,7 @@ use crate::gate::{LinkSeen, WaitReason};
 use crate::run::index::{NeedIx, is_change};
 use crate::run::state::{Course, StepPhase};
 use replank_common::ids::{GuestUuid, HoldId, HostName, StepId};
+use replank_common::planted::{self, Planted};
 use serde::{Deserialize, Serialize};
 use std::fmt;
 
@@ -97,7 +98,7 @@ impl Machine {
             return Some(block);
         }
         for need in &self.state.index.step_needs[step] {
-            if self.state.is_met(*need) {
+            if self.state.is_met(*need) || planted::is(Planted::NeedsForgotten) {
                 continue;
             }
             let plan = &self.state.index.plan;
@@ -118,7 +119,9 @@ impl Machine {
     /// Why no further host starts to be changed.
     pub(in crate::run) fn block_of_start(&self) -> Option<Block> {
         let index = &self.state.index;
-        if let Some(step) = self.state.held.first() {
+        if let Some(step) = self.state.held.first()
+            && !planted::is(Planted::HeldStopsNobody)
+        {
             return Some(Block::Held { step: index.step_at(*step).id.clone() });
         }
         if let Some(host) = self.state.unbased.first() {

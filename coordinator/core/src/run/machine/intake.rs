@@ -68,11 +68,12 @@ impl Machine {
     fn flying(&self, host: &HostName, action: &ActionId) -> Option<usize> {
         let host = self.state.index.host(host)?;
         let flight = self.state.hosts[host].flight.as_ref()?;
-        (flight.action == *action).then_some(host)
+        (flight.action == *action || planted::is(Planted::AnyOutcomeIsTheFlights)).then_some(host)
     }
 
     fn outcome(&mut self, host: &HostName, action: ActionId, outcome: Outcome) {
-        if matches!(&outcome, Outcome::Refused(refusal) if refusal.code == OLD_EPOCH) {
+        let old_epoch = matches!(&outcome, Outcome::Refused(refusal) if refusal.code == OLD_EPOCH);
+        if old_epoch && !planted::is(Planted::OldEpochIsAnOutcome) {
             // P9: it answers whoever sent the command with an earlier epoch, perhaps over the link of a later one that sent the same
             // command, and says nothing of the action. The command stays wanted and is sent again on the next link.
             return;
@@ -136,7 +137,8 @@ impl Machine {
     /// A new boot id ends every guest of the host at once.
     fn rebooted(&mut self, host: usize, boot_id: BootId) {
         let state = &self.state.hosts[host];
-        let known = state.watch.as_ref().filter(|_| !state.baseline_due);
+        let known =
+            state.watch.as_ref().filter(|_| !state.baseline_due && !planted::is(Planted::RebootIsNothing));
         if self.state.finished().is_none() && known.is_some_and(|watch| watch.boot_id != boot_id) {
             let (name, during) = (self.state.index.host_name(host).clone(), self.state.during(Some(host)));
             self.record(Event::HostRebooted { host: name, boot_id, during });
@@ -201,7 +203,7 @@ impl Machine {
             let ended = census.end_of(track.first.uuid, track.first.incarnation).is_some();
             let same = there == Some(track.first.incarnation)
                 || (there.is_some() && planted::is(Planted::AnyLifeIsTheLife));
-            ended || (!same && census.agrees())
+            ended || (!same && (census.agrees() || planted::is(Planted::DisagreementProves)))
         };
         let gone: Vec<Gone> = watch
             .present()

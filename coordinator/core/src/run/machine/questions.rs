@@ -12,6 +12,7 @@ use crate::gate::{Gate, LinkSeen, Observed, Verdict, WaitReason, Watched, asks, 
 use crate::run::event::{Event, When};
 use replank_common::UnixMs;
 use replank_common::ids::HostName;
+use replank_common::planted::{self, Planted};
 use replank_common::reading::{Reading, ReadingRequest};
 use std::collections::BTreeSet;
 
@@ -33,7 +34,8 @@ impl Observed for Sight<'_> {
         let host = self.machine.state.index.host(host)?;
         let question = self.machine.seen[host].questions.get(request)?;
         let answer = question.answer.as_ref()?;
-        let counts = question.ask >= self.mark && !is_old(answer.received_ms, self.machine.now_ms);
+        let counts = (question.ask >= self.mark && !is_old(answer.received_ms, self.machine.now_ms))
+            || planted::is(Planted::OldAnswerCounts);
         counts.then_some(&answer.reading)
     }
 
@@ -58,6 +60,11 @@ impl Machine {
     /// Whether every gate passes, on answers to questions asked since this was first tried. While not: the questions are open,
     /// the machine wakes by itself, and the reason is recorded.
     pub(super) fn gates_pass(&mut self, host: usize, step: usize, when: When, gates: &[Gate]) -> bool {
+        if when == When::Before && planted::is(Planted::GateBeforeSkipped)
+            || when == When::After && planted::is(Planted::GateAfterSkipped)
+        {
+            return true;
+        }
         let mark = self.begin_asking(host, step, when);
         let name = self.state.index.host_name(host).clone();
         let mut verdict = Verdict::Pass;
@@ -212,7 +219,8 @@ impl Machine {
     pub(super) fn answer(&mut self, of: usize, ask: u64, reading: Reading) {
         let received_ms = self.now_ms;
         let Some(question) = self.seen[of].questions.get_mut(&reading.request) else { return };
-        if question.ask != ask || question.answer.is_some() {
+        let other = question.ask != ask && !planted::is(Planted::AnyAnswerAnswers);
+        if other || question.answer.is_some() {
             return;
         }
         question.answer = Some(Answer { reading, received_ms });

@@ -10,6 +10,7 @@ use crate::gate::HaltReason;
 use crate::run::event::Event;
 use replank_common::census::Incarnation;
 use replank_common::ids::{GuestUuid, HostName};
+use replank_common::planted::{self, Planted};
 use replank_common::reading::ReadingRequest;
 use std::collections::BTreeMap;
 
@@ -60,7 +61,8 @@ impl Machine {
 
     /// Looks at each guest that is at several places: dismisses, suspects, asks, or proves.
     pub(super) fn decide_doubles(&mut self) {
-        if self.doubles.is_empty() || self.state.finished().is_some() {
+        let blind = planted::is(Planted::TwiceUnseen);
+        if blind || self.doubles.is_empty() || self.state.finished().is_some() {
             return;
         }
         let guests: Vec<GuestUuid> = self.doubles.keys().copied().collect();

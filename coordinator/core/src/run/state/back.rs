@@ -5,6 +5,7 @@ use crate::plan::{Stage, Undo};
 use crate::run::event::{End, Purpose, WayBackClosed};
 use replank_common::UnixMs;
 use replank_common::outcome::{Outcome, Refusal};
+use replank_common::planted::{self, Planted};
 use std::collections::{BTreeMap, BTreeSet};
 
 impl State {
@@ -15,7 +16,8 @@ impl State {
 
     /// The next borrowed step of the host to give back, the last one first.
     pub(crate) fn borrowed_next(&self, host: usize) -> Option<usize> {
-        self.index.steps_back(host).find(|step| self.is_borrowed(*step))
+        let forgets = planted::is(Planted::BorrowedForgotten);
+        self.index.steps_back(host).find(|step| self.is_borrowed(*step)).filter(|_| !forgets)
     }
 
     /// The next step of the host to take back down to `to`, the last one first.

@@ -22,6 +22,7 @@ use replank_common::UnixMs;
 use replank_common::finding::Finding;
 use replank_common::ids::{ActionId, Direction, Epoch, GuestUuid, HoldId, HostName, RunId, StepId};
 use replank_common::outcome::{Change, How};
+use replank_common::planted::{self, Planted};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
@@ -362,7 +363,11 @@ impl State {
     pub(crate) fn is_met(&self, need: NeedIx) -> bool {
         match need {
             NeedIx::Step(step) => self.steps[step].phase == StepPhase::Done,
-            NeedIx::Hold(hold) => self.holds[hold].approved.is_some(),
+            NeedIx::Hold(hold) => {
+                let hold = &self.holds[hold];
+                hold.approved.is_some()
+                    || (hold.reached_ms.is_some() && planted::is(Planted::HoldNeedsNoApproval))
+            }
         }
     }
 
