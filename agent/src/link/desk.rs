@@ -2,7 +2,7 @@
 
 use super::ports::{Order, Performer, Told};
 use crate::codes;
-use replank_common::ids::ActionId;
+use replank_common::ids::{ActionId, Epoch};
 use replank_common::outcome::{Outcome, Refusal};
 use std::collections::VecDeque;
 use std::fmt;
@@ -42,10 +42,18 @@ struct Inner {
 #[derive(Debug, Default)]
 struct State {
     waiting: VecDeque<(Order, Instant)>,
-    at_work: Option<ActionId>,
+    at_work: Option<AtWork>,
     stopping: bool,
     /// Of the present link; what has no listener is found in the ledger.
     listener: Option<UnboundedSender<Heard>>,
+}
+
+#[derive(Debug)]
+struct AtWork {
+    id: ActionId,
+    epoch: Epoch,
+    /// The same command of a later coordinator. It is begun if the one at work turns out to have come too late (P9).
+    later: Option<Order>,
 }
 
 impl fmt::Debug for Desk {
@@ -66,7 +74,8 @@ impl Desk {
         Ok(Self { inner })
     }
 
-    /// Takes an order. One that waits or is at work already is not taken twice: its outcome answers both.
+    /// Takes an order. One that waits or is at work already is not taken twice: its outcome answers both, unless it is refused for its epoch;
+    /// then the one of the later coordinator is begun.
     ///
     /// # Errors
     /// A refusal; nothing of it is in the ledger.
@@ -79,9 +88,16 @@ impl Desk {
                 "it is asked again when the agent is back",
             ));
         }
-        let known = state.at_work.as_ref() == Some(&order.id)
-            || state.waiting.iter().any(|(waiting, _)| waiting.id == order.id);
-        if known {
+        if let Some(at_work) = state.at_work.as_mut().filter(|at_work| at_work.id == order.id) {
+            if order.epoch > at_work.later.as_ref().map_or(at_work.epoch, |later| later.epoch) {
+                at_work.later = Some(order);
+            }
+            return Ok(());
+        }
+        if let Some(known) = state.waiting.iter_mut().find(|(waiting, _)| waiting.id == order.id) {
+            if order.epoch > known.0.epoch {
+                *known = (order, Instant::now());
+            }
             return Ok(());
         }
         if state.waiting.len() >= WAITING_MAX {
@@ -113,13 +129,13 @@ impl Desk {
     /// The link ended: whoever comes next asks again for what has not begun.
     pub(crate) fn forget_waiting(&self) {
         let mut state = self.inner.state();
-        state.waiting.clear();
+        state.drop_waiting();
         state.listener = None;
     }
 
     /// The action at work.
     pub fn at_work(&self) -> Option<ActionId> {
-        self.inner.state().at_work.clone()
+        self.inner.state().at_work.as_ref().map(|at_work| at_work.id.clone())
     }
 
     /// Takes no more orders, and waits for the one at work, at most for `bound`. Whether it ended. Blocking.
@@ -127,7 +143,7 @@ impl Desk {
         let until = Instant::now() + bound;
         let mut state = self.inner.state();
         state.stopping = true;
-        state.waiting.clear();
+        state.drop_waiting();
         self.inner.moved.notify_all();
         while state.at_work.is_some() {
             let left = until.saturating_duration_since(Instant::now());
@@ -137,6 +153,15 @@ impl Desk {
             state = self.inner.moved.wait_timeout(state, left).unwrap_or_else(PoisonError::into_inner).0;
         }
         true
+    }
+}
+
+impl State {
+    fn drop_waiting(&mut self) {
+        self.waiting.clear();
+        if let Some(at_work) = &mut self.at_work {
+            at_work.later = None;
+        }
     }
 }
 
@@ -160,8 +185,13 @@ impl Inner {
             };
             (self.observer)(&order, &outcome);
             let mut state = self.state();
-            state.at_work = None;
-            send(&mut state, Heard::Ended(order.id, outcome));
+            let later = state.at_work.take().and_then(|at_work| at_work.later);
+            match later {
+                Some(later) if is_of_an_old_epoch(&outcome) => {
+                    state.waiting.push_front((later, Instant::now()));
+                }
+                Some(_) | None => send(&mut state, Heard::Ended(order.id, outcome)),
+            }
             drop(state);
             self.moved.notify_all();
         }
@@ -174,7 +204,7 @@ impl Inner {
                 return None;
             }
             if let Some((order, handed_in)) = state.waiting.pop_front() {
-                state.at_work = Some(order.id.clone());
+                state.at_work = Some(AtWork { id: order.id.clone(), epoch: order.epoch, later: None });
                 return Some((order, handed_in));
             }
             state = self.moved.wait(state).unwrap_or_else(PoisonError::into_inner);
@@ -198,6 +228,10 @@ fn send(state: &mut State, heard: Heard) {
     if state.listener.as_ref().is_some_and(|listener| listener.send(heard).is_err()) {
         state.listener = None;
     }
+}
+
+fn is_of_an_old_epoch(outcome: &Outcome) -> bool {
+    matches!(outcome, Outcome::Refused(refusal) if refusal.code == codes::OLD_EPOCH)
 }
 
 fn refusal(code: &str, reason: &str, remedy: &str) -> Refusal {

@@ -31,6 +31,18 @@ struct Memory {
     known: BTreeMap<ActionId, Option<Outcome>>,
     done: Vec<ActionId>,
     held: bool,
+    /// Stays with the look at the host, before the intent.
+    looking: bool,
+}
+
+impl Memory {
+    fn refuse_old(&self, epoch: Epoch) -> Result<(), Refusal> {
+        if epoch >= self.epoch {
+            return Ok(());
+        }
+        let (reason, remedy) = (format!("epoch {epoch} is old"), "stop it".to_owned());
+        Err(Refusal { code: codes::OLD_EPOCH.to_owned(), reason, remedy, findings: Vec::new() })
+    }
 }
 
 impl Actor {
@@ -38,8 +50,14 @@ impl Actor {
         self.state.lock().unwrap().held = true;
     }
 
+    pub(super) fn look(&self) {
+        self.state.lock().unwrap().looking = true;
+    }
+
     pub(super) fn let_go(&self) {
-        self.state.lock().unwrap().held = false;
+        let mut state = self.state.lock().unwrap();
+        (state.held, state.looking) = (false, false);
+        drop(state);
         self.let_go.notify_all();
     }
 
@@ -55,10 +73,7 @@ impl Performer for Actor {
 
     fn obey(&self, epoch: Epoch) -> Result<(), Refusal> {
         let mut state = self.state.lock().unwrap();
-        if epoch < state.epoch {
-            let (reason, remedy) = (format!("epoch {epoch} is old"), "stop it".to_owned());
-            return Err(Refusal { code: codes::OLD_EPOCH.to_owned(), reason, remedy, findings: Vec::new() });
-        }
+        state.refuse_old(epoch)?;
         state.epoch = epoch;
         Ok(())
     }
@@ -72,6 +87,12 @@ impl Performer for Actor {
         let mut state = self.state.lock().unwrap();
         if let Some(Some(outcome)) = state.known.get(&order.id) {
             return outcome.clone();
+        }
+        while state.looking {
+            state = self.let_go.wait(state).unwrap();
+        }
+        if let Err(refusal) = state.refuse_old(order.epoch) {
+            return Outcome::Refused(refusal);
         }
         state.known.insert(order.id.clone(), None);
         tell(Told::Accepted);

@@ -181,6 +181,32 @@ async fn an_old_epoch_commands_nothing() {
 }
 
 #[tokio::test]
+async fn a_command_that_an_earlier_coordinator_has_at_work_is_done_for_the_later_one() {
+    let mut coordinator = Coordinator::start().await;
+    let agent = Agent::start(&coordinator);
+    let mut end = coordinator.link().await;
+    end.welcome(3).await;
+    agent.actor.look();
+    end.say(execute(3, "mask")).await;
+    until("the action at work", || agent.desk.at_work().is_some()).await;
+    drop(end);
+    // Obeyed while the host is looked at: the earlier command will be refused, and the later one must not be lost with it.
+    let mut end = coordinator.link().await;
+    end.welcome(4).await;
+    end.say(execute(4, "mask")).await;
+    // Answered after what came before it was handed in.
+    let asked = replank_common::reading::ReadingRequest::GuestJobs;
+    let ask =
+        v1::ReadingRequest { epoch: 4, ask_id: 1, measurement: Some(asked.into()), deadline_ms: 10_000 };
+    end.say(link_response::Message::Reading(ask)).await;
+    assert!(matches!(end.heard().await, link_request::Message::Reading(_)));
+    agent.actor.let_go();
+    is_done(end.outcome().await, "mask");
+    assert_eq!(agent.actor.done(), [id("mask")]);
+    agent.stop().await;
+}
+
+#[tokio::test]
 async fn a_silent_coordinator_is_left_and_dialled_again() {
     let mut coordinator = Coordinator::start().await;
     let agent = Agent::start(&coordinator);
