@@ -64,3 +64,12 @@ fn literals(text: &str) -> impl Iterator<Item = &str> {
 fn the_refusal_of_an_old_epoch_is_the_one_that_the_coordinator_knows() {
     assert_eq!(codes::OLD_EPOCH, replank_common::outcome::OLD_EPOCH);
 }
+
+#[test]
+fn the_refusals_of_the_rules_are_in_the_agents_table() {
+    use replank_agent_core::codes as rules;
+    assert_eq!(rules::OLD_EPOCH, codes::OLD_EPOCH);
+    assert_eq!(rules::CANCELLED, codes::CANCELLED);
+    assert_eq!(rules::LEDGER, codes::LEDGER);
+    assert_eq!(rules::GUARD_USAGE_UNKNOWN, codes::GUARD_USAGE_UNKNOWN);
+}

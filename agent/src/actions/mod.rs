@@ -37,37 +37,10 @@ mod unit_enable;
 mod unit_links;
 mod unit_mask;
 
-use replank_common::finding::Finding;
-use replank_common::outcome::{Change, Refusal};
+use replank_common::outcome::Refusal;
 use replank_common::undo::UndoRecord;
 
-/// Where the host stands with regard to an action.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Standing {
-    /// Already as the action wants it.
-    Done,
-    /// As expected before the action.
-    Ready,
-    /// Begun and not ended, by an earlier try of this very action: `apply` finishes it.
-    Half,
-}
-
-/// What an action did or found.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Report {
-    pub changes: Vec<Change>,
-    pub findings: Vec<Finding>,
-}
-
-/// Something went wrong after the first change may have been made.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("{code}: {error}; {remedy}")]
-pub struct Failure {
-    /// A documented code, `RP` and four digits.
-    pub code: &'static str,
-    pub error: String,
-    pub remedy: String,
-}
+pub use replank_agent_core::act::{ActError, Failure, Report, Standing};
 
 /// Tells the operator how far an action is: permille if known, and a line.
 pub type Progress<'a> = &'a (dyn Fn(Option<u32>, &str) + Sync);
@@ -108,15 +81,6 @@ pub trait Perform {
     /// A refusal when going back would endanger a guest or overwrite what somebody else changed since; nothing has been
     /// changed then. `Failure` when something went wrong half way.
     fn undo(&self, host: &Host, record: &UndoRecord, progress: Progress<'_>) -> Result<Report, ActError>;
-}
-
-/// Why an action was not carried out, or not taken back.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum ActError {
-    #[error(transparent)]
-    Refused(#[from] Refusal),
-    #[error(transparent)]
-    Failed(#[from] Failure),
 }
 
 pub use crate::host::Host;

@@ -9,6 +9,7 @@ use crate::ledger;
 use crate::link::{GuestSource, Order, Performer, Ports, ReadingSource, Told, Work};
 use crate::perform::{self, Command, Event};
 use crate::readings;
+use replank_agent_core::Ledger as _;
 use replank_common::census::Census;
 use replank_common::ids::{ActionId, Epoch, PlanId};
 use replank_common::outcome::{Outcome, Refusal};

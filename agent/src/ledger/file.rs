@@ -1,11 +1,10 @@
 //! The ledger's file: SQLite in WAL mode with `synchronous=FULL`, so that what a call has returned from survives power loss.
 
-use super::entry::{Entry, IllegalEntry, Stage, Work};
+use replank_agent_core::ledger::{Entry, IllegalEntry, NewIntent, Stage, Unbegun, rules};
 use replank_common::UnixMs;
-use replank_common::ids::{ActionId, Direction, Epoch, PlanId, RunId, StepId};
+use replank_common::ids::{ActionId, Epoch, RunId, StepId};
 use replank_common::outcome::Outcome;
-use replank_common::undo::UndoRecord;
-use rusqlite::{Connection, OpenFlags, OptionalExtension, TransactionBehavior, params};
+use rusqlite::{Connection, OpenFlags, OptionalExtension, Transaction, TransactionBehavior, params};
 use std::fs::File;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -65,18 +64,6 @@ pub enum LedgerError {
     },
     #[error(transparent)]
     Illegal(#[from] IllegalEntry),
-}
-
-/// What is written before an action begins.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct NewIntent {
-    /// Of the coordinator that commands it.
-    pub epoch: Epoch,
-    pub id: ActionId,
-    pub plan: PlanId,
-    pub work: Work,
-    pub undo: UndoRecord,
-    pub at_ms: UnixMs,
 }
 
 /// The open ledger. One connection, one writer; cheap to share.
@@ -157,65 +144,6 @@ impl Ledger {
         LedgerError::Sqlite { path: self.path.clone(), source }
     }
 
-    /// The highest epoch obeyed.
-    ///
-    /// # Errors
-    /// The file cannot be read.
-    pub fn epoch(&self) -> Result<Epoch, LedgerError> {
-        read_epoch(&self.connection()).map_err(|source| self.sqlite(source))
-    }
-
-    /// Obeys an epoch: durable when this returns `true`. `false`: a higher one was obeyed before (P9).
-    ///
-    /// # Errors
-    /// The file cannot be read or written; the epoch must not be obeyed then.
-    pub fn obey(&self, epoch: Epoch) -> Result<bool, LedgerError> {
-        let connection = self.connection();
-        let highest = read_epoch(&connection).map_err(|source| self.sqlite(source))?;
-        if epoch < highest {
-            return Ok(false);
-        }
-        if epoch > highest {
-            let number = i64::try_from(epoch.0).unwrap_or(i64::MAX);
-            connection
-                .execute("UPDATE epoch SET highest = ?1 WHERE only_row = 1", [number])
-                .map_err(|source| self.sqlite(source))?;
-        }
-        Ok(true)
-    }
-
-    /// What is known of a command.
-    ///
-    /// # Errors
-    /// The file cannot be read.
-    pub fn look_up(&self, id: &ActionId) -> Result<Option<Entry>, LedgerError> {
-        let body: Option<String> = self
-            .connection()
-            .query_row("SELECT body FROM entry WHERE id = ?1", [id.to_string()], |row| row.get(0))
-            .optional()
-            .map_err(|source| self.sqlite(source))?;
-        body.map(|body| self.decode(&body)).transpose()
-    }
-
-    /// The entries of one step of a run, of both directions, oldest first.
-    ///
-    /// # Errors
-    /// The file cannot be read.
-    pub fn of_step(&self, run: &RunId, step: &StepId) -> Result<Vec<Entry>, LedgerError> {
-        self.select(
-            "SELECT body FROM entry WHERE run = ?1 AND step = ?2 ORDER BY sequence",
-            &[run.as_str(), step.as_str()],
-        )
-    }
-
-    /// Commands with an intent and no end, oldest first.
-    ///
-    /// # Errors
-    /// The file cannot be read.
-    pub fn unfinished(&self) -> Result<Vec<Entry>, LedgerError> {
-        self.select("SELECT body FROM entry WHERE ended = 0 ORDER BY sequence", &[])
-    }
-
     /// Everything, oldest first.
     ///
     /// # Errors
@@ -224,99 +152,47 @@ impl Ledger {
         self.select("SELECT body FROM entry ORDER BY sequence", &[])
     }
 
-    /// How many entries there are.
-    ///
-    /// # Errors
-    /// The file cannot be read.
-    pub fn count(&self) -> Result<u64, LedgerError> {
-        let count: i64 = self
-            .connection()
-            .query_row("SELECT count(*) FROM entry", [], |row| row.get(0))
+    /// Looks and writes in one transaction: nobody comes between what a rule was told and what is written. Durable when this returns.
+    fn write<T>(
+        &self,
+        work: impl FnOnce(&Transaction<'_>) -> Result<T, LedgerError>,
+    ) -> Result<T, LedgerError> {
+        let mut connection = self.connection();
+        let transaction = connection
+            .transaction_with_behavior(TransactionBehavior::Immediate)
             .map_err(|source| self.sqlite(source))?;
-        Ok(u64::try_from(count).unwrap_or(0))
+        let done = work(&transaction)?;
+        transaction.commit().map_err(|source| self.sqlite(source))?;
+        Ok(done)
     }
 
-    /// Writes the intent; durable when this returns.
-    ///
-    /// # Errors
-    /// The id is known already, a later epoch was obeyed since the command came (P9: a welcome does not wait for the command that is being
-    /// looked at), or the file cannot be written: the action must not begin.
-    pub fn intend(&self, new: NewIntent) -> Result<Entry, LedgerError> {
-        let entry = Entry {
-            id: new.id,
-            plan: new.plan,
-            work: new.work,
-            intended_at_ms: new.at_ms,
-            stage: Stage::Intended { undo: new.undo },
-        };
-        self.insert(entry, Some(new.epoch))
+    fn known(&self, connection: &Connection, id: &ActionId) -> Result<Option<Entry>, LedgerError> {
+        let body: Option<String> = connection
+            .query_row("SELECT body FROM entry WHERE id = ?1", [id.to_string()], |row| row.get(0))
+            .optional()
+            .map_err(|source| self.sqlite(source))?;
+        body.map(|body| self.decode(&body)).transpose()
     }
 
-    /// Writes the end of an intended command.
-    ///
-    /// # Errors
-    /// It has ended before, was never intended, or the file cannot be written.
-    pub fn end(&self, id: &ActionId, outcome: Outcome, at_ms: UnixMs) -> Result<Entry, LedgerError> {
-        let entry = self.look_up(id)?.ok_or_else(|| IllegalEntry::EndedUnintended(id.clone()))?;
-        let entry = entry.ended(outcome, at_ms)?;
-        let changed = self
-            .connection()
+    fn highest(&self, connection: &Connection) -> Result<Epoch, LedgerError> {
+        read_epoch(connection).map_err(|source| self.sqlite(source))
+    }
+
+    fn insert(&self, connection: &Connection, entry: &Entry) -> Result<(), LedgerError> {
+        let ended = matches!(entry.stage, Stage::Ended { .. });
+        connection
             .execute(
-                "UPDATE entry SET ended = 1, body = ?2 WHERE id = ?1 AND ended = 0",
-                params![entry.id.to_string(), encode(&entry)],
+                "INSERT INTO entry (id, run, step, ended, body) VALUES (?1, ?2, ?3, ?4, ?5)",
+                params![
+                    entry.id.to_string(),
+                    entry.id.run.as_str(),
+                    entry.id.step.as_str(),
+                    ended,
+                    encode(entry)
+                ],
             )
             .map_err(|source| self.sqlite(source))?;
-        if changed == 1 { Ok(entry) } else { Err(IllegalEntry::EndedTwice(id.clone()).into()) }
-    }
-
-    /// Writes a command that ended before anything was changed: refused, or found done. `undo` is the record of an earlier attempt at the
-    /// same step, if there was one.
-    ///
-    /// # Errors
-    /// The id is known already, the outcome speaks of a change, or the file cannot be written.
-    pub fn end_unbegun(
-        &self,
-        id: ActionId,
-        plan: PlanId,
-        work: Work,
-        undo: Option<UndoRecord>,
-        outcome: Outcome,
-        at_ms: UnixMs,
-    ) -> Result<Entry, LedgerError> {
-        match &outcome {
-            Outcome::Refused(_) | Outcome::Done { .. } => {}
-            Outcome::Failed { .. } => return Err(IllegalEntry::EndedUnintended(id).into()),
-        }
-        let stage = Stage::Ended { undo, outcome, at_ms };
-        self.insert(Entry { id, plan, work, intended_at_ms: at_ms, stage }, None)
-    }
-
-    /// `epoch`: only if no later one was obeyed, told in the same statement.
-    fn insert(&self, entry: Entry, epoch: Option<Epoch>) -> Result<Entry, LedgerError> {
-        let highest = epoch.map_or(i64::MAX, |epoch| i64::try_from(epoch.0).unwrap_or(i64::MAX));
-        let ended = matches!(entry.stage, Stage::Ended { .. });
-        let inserted = self.connection().execute(
-            "INSERT INTO entry (id, run, step, ended, body) SELECT ?1, ?2, ?3, ?4, ?5
-             WHERE (SELECT highest FROM epoch WHERE only_row = 1) <= ?6",
-            params![
-                entry.id.to_string(),
-                entry.id.run.as_str(),
-                entry.id.step.as_str(),
-                ended,
-                encode(&entry),
-                highest
-            ],
-        );
-        match inserted {
-            Ok(0) => Err(IllegalEntry::OldEpoch(entry.id).into()),
-            Ok(_) => Ok(entry),
-            Err(rusqlite::Error::SqliteFailure(error, _))
-                if error.code == rusqlite::ErrorCode::ConstraintViolation =>
-            {
-                Err(IllegalEntry::IntendedTwice(entry.id).into())
-            }
-            Err(source) => Err(self.sqlite(source)),
-        }
+        Ok(())
     }
 
     fn select(&self, query: &str, values: &[&str]) -> Result<Vec<Entry>, LedgerError> {
@@ -337,22 +213,99 @@ impl Ledger {
     }
 }
 
-/// The first record of a step that was not taken back since: what was there before *any* attempt.
-pub(crate) fn standing_record(entries: &[Entry]) -> Option<&UndoRecord> {
-    let mut standing = None;
-    for entry in entries {
-        match (entry.id.direction, entry.outcome()) {
-            (Direction::Do, Some(Outcome::Failed { restored: true, .. })) => standing = None,
-            // Nothing was changed by it.
-            (Direction::Do, Some(Outcome::Refused(_))) => {}
-            (Direction::Do, Some(Outcome::Done { .. } | Outcome::Failed { .. }) | None) => {
-                standing = standing.or(entry.undo());
-            }
-            (Direction::Undo, Some(Outcome::Done { .. })) => standing = None,
-            (Direction::Undo, _) => {}
+impl replank_agent_core::Ledger for Ledger {
+    type Error = LedgerError;
+
+    fn illegal(error: &LedgerError) -> Option<&IllegalEntry> {
+        match error {
+            LedgerError::Illegal(illegal) => Some(illegal),
+            LedgerError::Gone { .. }
+            | LedgerError::Damaged { .. }
+            | LedgerError::Newer { .. }
+            | LedgerError::Foreign { .. }
+            | LedgerError::Sqlite { .. }
+            | LedgerError::Io { .. } => None,
         }
     }
-    standing
+
+    fn epoch(&self) -> Result<Epoch, LedgerError> {
+        self.highest(&self.connection())
+    }
+
+    fn obey(&self, epoch: Epoch) -> Result<bool, LedgerError> {
+        let connection = self.connection();
+        let highest = self.highest(&connection)?;
+        if !rules::is_obeyed(highest, epoch) {
+            return Ok(false);
+        }
+        if epoch > highest {
+            let number = i64::try_from(epoch.0).unwrap_or(i64::MAX);
+            connection
+                .execute("UPDATE epoch SET highest = ?1 WHERE only_row = 1", [number])
+                .map_err(|source| self.sqlite(source))?;
+        }
+        Ok(true)
+    }
+
+    fn look_up(&self, id: &ActionId) -> Result<Option<Entry>, LedgerError> {
+        self.known(&self.connection(), id)
+    }
+
+    fn of_step(&self, run: &RunId, step: &StepId) -> Result<Vec<Entry>, LedgerError> {
+        self.select(
+            "SELECT body FROM entry WHERE run = ?1 AND step = ?2 ORDER BY sequence",
+            &[run.as_str(), step.as_str()],
+        )
+    }
+
+    fn unfinished(&self) -> Result<Vec<Entry>, LedgerError> {
+        self.select("SELECT body FROM entry WHERE ended = 0 ORDER BY sequence", &[])
+    }
+
+    fn count(&self) -> Result<u64, LedgerError> {
+        let count: i64 = self
+            .connection()
+            .query_row("SELECT count(*) FROM entry", [], |row| row.get(0))
+            .map_err(|source| self.sqlite(source))?;
+        Ok(u64::try_from(count).unwrap_or(0))
+    }
+
+    fn intend(&self, new: NewIntent) -> Result<Entry, LedgerError> {
+        self.write(|transaction| {
+            let known = self.known(transaction, &new.id)?;
+            let entry = rules::intended(new, self.highest(transaction)?, known.as_ref())?;
+            self.insert(transaction, &entry)?;
+            Ok(entry)
+        })
+    }
+
+    fn go_on(&self, id: &ActionId, epoch: Epoch) -> Result<Entry, LedgerError> {
+        // Two readings under one lock: `obey` takes it too.
+        let connection = self.connection();
+        Ok(rules::gone_on(id, epoch, self.highest(&connection)?, self.known(&connection, id)?)?)
+    }
+
+    fn end(&self, id: &ActionId, outcome: Outcome, at_ms: UnixMs) -> Result<Entry, LedgerError> {
+        self.write(|transaction| {
+            let entry = rules::ended(id, self.known(transaction, id)?, outcome, at_ms)?;
+            transaction
+                .execute(
+                    "UPDATE entry SET ended = 1, body = ?2 WHERE id = ?1",
+                    params![entry.id.to_string(), encode(&entry)],
+                )
+                .map_err(|source| self.sqlite(source))?;
+            Ok(entry)
+        })
+    }
+
+    fn end_unbegun(&self, new: Unbegun) -> Result<Entry, LedgerError> {
+        self.write(|transaction| {
+            let known = self.known(transaction, &new.id)?;
+            let entry = rules::ended_unbegun(new, known.as_ref())?;
+            self.insert(transaction, &entry)?;
+            Ok(entry)
+        })
+    }
 }
 
 fn encode(entry: &Entry) -> String {
@@ -406,8 +359,12 @@ fn mark(marker: &Path) -> io::Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use replank_agent_core::Ledger as _;
+    use replank_agent_core::ledger::{Work, conformance, standing_record};
     use replank_common::action::UnitMask;
+    use replank_common::ids::PlanId;
     use replank_common::outcome::{How, Refusal};
+    use replank_common::undo::UndoRecord;
     use std::fs;
 
     fn id(direction: &str, attempt: u32) -> ActionId {
@@ -435,6 +392,24 @@ mod tests {
 
     fn tree(path: &str) -> UndoRecord {
         UndoRecord::Tree { path: path.into() }
+    }
+
+    #[test]
+    fn it_answers_as_every_ledger_does() {
+        let again = |dir: &Path| {
+            let dir = dir.to_owned();
+            move |ledger: Ledger| {
+                drop(ledger);
+                Ledger::open(&dir).unwrap()
+            }
+        };
+        let dir = tempfile::tempdir().unwrap();
+        conformance::check(Ledger::open(dir.path()).unwrap(), again(dir.path()));
+        for seed in 0..4 {
+            let dir = tempfile::tempdir().unwrap();
+            let ledger = Ledger::open(dir.path()).unwrap();
+            conformance::check_against_memory(ledger, seed, again(dir.path()));
+        }
     }
 
     #[test]
@@ -553,7 +528,15 @@ mod tests {
             remedy: "ask".into(),
             findings: vec![],
         });
-        ledger.end_unbegun(id("do", 1), plan(), mask(), None, refused.clone(), 1).unwrap();
+        let unbegun = |attempt, outcome| Unbegun {
+            id: id("do", attempt),
+            plan: plan(),
+            work: mask(),
+            undo: None,
+            outcome,
+            at_ms: 1,
+        };
+        ledger.end_unbegun(unbegun(1, refused.clone())).unwrap();
         assert_eq!(ledger.look_up(&id("do", 1)).unwrap().unwrap().outcome(), Some(&refused));
         let failed = Outcome::Failed {
             code: "RP5111".into(),
@@ -562,6 +545,6 @@ mod tests {
             restored: false,
             took_ms: 0,
         };
-        assert!(ledger.end_unbegun(id("do", 2), plan(), mask(), None, failed, 1).is_err());
+        assert!(ledger.end_unbegun(unbegun(2, failed)).is_err());
     }
 }

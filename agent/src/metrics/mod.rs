@@ -18,6 +18,7 @@ use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::info::Info;
 use prometheus_client::registry::Registry;
+use replank_agent_core::Ledger as _;
 use replank_common::UnixMs;
 use replank_common::ids::Direction;
 use replank_common::outcome::{How, Outcome};

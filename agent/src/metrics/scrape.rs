@@ -9,6 +9,7 @@ use prometheus_client::encoding::{DescriptorEncoder, EncodeMetric};
 use prometheus_client::metrics::MetricType;
 use prometheus_client::metrics::gauge::ConstGauge;
 use prometheus_client::registry::Unit;
+use replank_agent_core::Ledger as _;
 use replank_common::UnixMs;
 use replank_common::census::{Census, Disagreement, EndCause, GuestState};
 use replank_identity::CredentialStore;

@@ -2,7 +2,7 @@
 
 use replank_common::UnixMs;
 use replank_common::action::Action;
-use replank_common::ids::{ActionId, PlanId};
+use replank_common::ids::{ActionId, Epoch, PlanId};
 use replank_common::outcome::Outcome;
 use replank_common::undo::UndoRecord;
 use serde::{Deserialize, Serialize};
@@ -36,7 +36,31 @@ pub struct Entry {
     pub stage: Stage,
 }
 
-/// A change of an entry that may not be.
+/// What is written before an action begins.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NewIntent {
+    /// Of the coordinator that commands it.
+    pub epoch: Epoch,
+    pub id: ActionId,
+    pub plan: PlanId,
+    pub work: Work,
+    pub undo: UndoRecord,
+    pub at_ms: UnixMs,
+}
+
+/// A command that ended before anything was changed: refused, or found done.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Unbegun {
+    pub id: ActionId,
+    pub plan: PlanId,
+    pub work: Work,
+    /// The record of an earlier attempt at the same step, if there was one.
+    pub undo: Option<UndoRecord>,
+    pub outcome: Outcome,
+    pub at_ms: UnixMs,
+}
+
+/// A change of the ledger that may not be.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum IllegalEntry {
     #[error("the intent of {0} is in the ledger already")]
@@ -47,6 +71,8 @@ pub enum IllegalEntry {
     OldEpoch(ActionId),
     #[error("{0} ended without an intent and yet not with a refusal or as found done")]
     EndedUnintended(ActionId),
+    #[error("{0} is to be gone on with and was never begun")]
+    NeverIntended(ActionId),
 }
 
 impl Entry {
@@ -62,19 +88,6 @@ impl Entry {
         match &self.stage {
             Stage::Intended { .. } => None,
             Stage::Ended { outcome, .. } => Some(outcome),
-        }
-    }
-
-    /// The entry after its end.
-    ///
-    /// # Errors
-    /// It has ended before.
-    pub fn ended(self, outcome: Outcome, at_ms: UnixMs) -> Result<Self, IllegalEntry> {
-        match self.stage {
-            Stage::Intended { undo } => {
-                Ok(Self { stage: Stage::Ended { undo: Some(undo), outcome, at_ms }, ..self })
-            }
-            Stage::Ended { .. } => Err(IllegalEntry::EndedTwice(self.id)),
         }
     }
 }

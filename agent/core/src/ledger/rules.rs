@@ -1,0 +1,129 @@
+//! Which entry may follow which, and what the entries of a step say. Pure: each ledger calls these with what it holds, in one step with its
+//! write.
+
+use super::{Entry, IllegalEntry, NewIntent, Stage, Unbegun, Work};
+use replank_common::UnixMs;
+use replank_common::ids::{ActionId, Direction, Epoch};
+use replank_common::outcome::Outcome;
+use replank_common::undo::UndoRecord;
+
+/// P9: no epoch below the highest that was obeyed.
+pub fn is_obeyed(highest: Epoch, epoch: Epoch) -> bool {
+    epoch >= highest
+}
+
+/// The entry of a new intent. `highest` is the highest epoch obeyed, `known` what the ledger holds under the intent's id.
+///
+/// The epoch is compared here once more and first: a welcome does not wait for the command that is being looked at (P9), and an earlier
+/// coordinator hears that it is one, whatever else is wrong.
+///
+/// # Errors
+/// A later epoch was obeyed since the command came, or the id is known already: an action has one intent at most (P5).
+pub fn intended(new: NewIntent, highest: Epoch, known: Option<&Entry>) -> Result<Entry, IllegalEntry> {
+    if !is_obeyed(highest, new.epoch) {
+        return Err(IllegalEntry::OldEpoch(new.id));
+    }
+    if known.is_some() {
+        return Err(IllegalEntry::IntendedTwice(new.id));
+    }
+    Ok(Entry {
+        id: new.id,
+        plan: new.plan,
+        work: new.work,
+        intended_at_ms: new.at_ms,
+        stage: Stage::Intended { undo: new.undo },
+    })
+}
+
+/// The entry of an action that was begun and is gone on with after a restart. It writes no new intent, so this is where its epoch is
+/// compared once more.
+///
+/// An action of which a later coordinator has been obeyed meanwhile is *refused*, not finished: what was begun stays as it is, its intent
+/// stays open, and the later coordinator, which knows of it by the journal and by the agent's hello, has it gone on with or taken back.
+/// It is the rule of [`intended`] at the same instant, so that there is one rule for all that is about to touch the host.
+///
+/// # Errors
+/// A later epoch was obeyed since the command came, there is no intent, or it has ended.
+pub fn gone_on(
+    id: &ActionId,
+    epoch: Epoch,
+    highest: Epoch,
+    known: Option<Entry>,
+) -> Result<Entry, IllegalEntry> {
+    if !is_obeyed(highest, epoch) {
+        return Err(IllegalEntry::OldEpoch(id.clone()));
+    }
+    let entry = known.ok_or_else(|| IllegalEntry::NeverIntended(id.clone()))?;
+    match entry.stage {
+        Stage::Intended { .. } => Ok(entry),
+        Stage::Ended { .. } => Err(IllegalEntry::EndedTwice(entry.id)),
+    }
+}
+
+/// The entry after its end.
+///
+/// # Errors
+/// It was never intended, or has ended before.
+pub fn ended(
+    id: &ActionId,
+    known: Option<Entry>,
+    outcome: Outcome,
+    at_ms: UnixMs,
+) -> Result<Entry, IllegalEntry> {
+    let entry = known.ok_or_else(|| IllegalEntry::EndedUnintended(id.clone()))?;
+    match entry.stage {
+        Stage::Intended { undo } => {
+            Ok(Entry { stage: Stage::Ended { undo: Some(undo), outcome, at_ms }, ..entry })
+        }
+        Stage::Ended { .. } => Err(IllegalEntry::EndedTwice(entry.id)),
+    }
+}
+
+/// The entry of a command that ended before anything was changed. Whoever sent it, its epoch plays no part: nothing is done.
+///
+/// # Errors
+/// The outcome speaks of a change, or the id is known already.
+pub fn ended_unbegun(new: Unbegun, known: Option<&Entry>) -> Result<Entry, IllegalEntry> {
+    match &new.outcome {
+        Outcome::Refused(_) | Outcome::Done { .. } => {}
+        Outcome::Failed { .. } => return Err(IllegalEntry::EndedUnintended(new.id)),
+    }
+    if known.is_some() {
+        return Err(IllegalEntry::IntendedTwice(new.id));
+    }
+    Ok(Entry {
+        id: new.id,
+        plan: new.plan,
+        work: new.work,
+        intended_at_ms: new.at_ms,
+        stage: Stage::Ended { undo: new.undo, outcome: new.outcome, at_ms: new.at_ms },
+    })
+}
+
+/// The first record of a step that was not taken back since: what was there before *any* attempt. `entries` are all of the step,
+/// oldest first.
+pub fn standing_record(entries: &[Entry]) -> Option<&UndoRecord> {
+    let mut standing = None;
+    for entry in entries {
+        match (entry.id.direction, entry.outcome()) {
+            (Direction::Do, Some(Outcome::Failed { restored: true, .. })) => standing = None,
+            // Nothing was changed by it.
+            (Direction::Do, Some(Outcome::Refused(_))) => {}
+            (Direction::Do, Some(Outcome::Done { .. } | Outcome::Failed { .. }) | None) => {
+                standing = standing.or(entry.undo());
+            }
+            (Direction::Undo, Some(Outcome::Done { .. })) => standing = None,
+            (Direction::Undo, _) => {}
+        }
+    }
+    standing
+}
+
+/// Whether a command to take this attempt back, or a later one of its step, was answered as done: whoever sent it counts on nothing being
+/// there. After one that was refused or failed, the record stands, and the next one finds it. `entries` are all of the step.
+pub fn was_taken_back(id: &ActionId, entries: &[Entry]) -> bool {
+    entries.iter().any(|entry| {
+        matches!(&entry.work, Work::Undo(of) if of.attempt >= id.attempt)
+            && entry.outcome().is_some_and(Outcome::is_done)
+    })
+}
