@@ -8,13 +8,35 @@ use replank_core::plan::Stage;
 use replank_core::run::Operate;
 use uuid::Uuid;
 
+/// What meets a message, a link, an action or a death, and no moment.
+macro_rules! of_no_moment {
+    () => {
+        Fault::MessageLost
+            | Fault::MessageDoubled
+            | Fault::MessageLate
+            | Fault::MessageReordered
+            | Fault::LinkBroken
+            | Fault::AgentKilledBeforeAct
+            | Fault::AgentKilledAfterAct
+            | Fault::AgentKilledAfterLedger
+            | Fault::CoordinatorTornTail
+            | Fault::ActionSlow
+            | Fault::ActionRefused
+            | Fault::ActionFailed
+            | Fault::ActionFailedHalfWay
+            | Fault::ActionWithoutReply
+            | Fault::CoordinatorClockJumps
+    };
+}
+
 impl Fleet {
     /// One moment of some hosts; `late`: operators may give up from here on; `fleet_wide`: also what strikes the fleet as a whole.
     pub(crate) fn moment(&mut self, late: bool, fleet_wide: bool) {
         for fault in Fault::ALL {
             let patient = matches!(fault, Fault::OperatorAborts | Fault::OperatorRollsBack);
-            let possible =
-                (late || !patient) && is_of_moments(*fault) && (fleet_wide || is_of_a_host(*fault));
+            let possible = (late || !patient)
+                && !matches!(fault, of_no_moment!())
+                && (fleet_wide || is_of_a_host(*fault));
             if possible && self.strikes(*fault) && self.trouble(*fault) {
                 self.injected(*fault);
             }
@@ -113,21 +135,7 @@ impl Fleet {
                 let at = usize::try_from(self.below(steps.len() as u64)).unwrap_or(0);
                 return steps.get(at).is_some_and(|step| self.wish(Operate::Retry { step: step.id.clone() }));
             }
-            Fault::MessageLost
-            | Fault::MessageDoubled
-            | Fault::MessageLate
-            | Fault::MessageReordered
-            | Fault::LinkBroken
-            | Fault::AgentKilledBeforeAct
-            | Fault::AgentKilledAfterAct
-            | Fault::AgentKilledAfterLedger
-            | Fault::CoordinatorTornTail
-            | Fault::ActionSlow
-            | Fault::ActionRefused
-            | Fault::ActionFailed
-            | Fault::ActionFailedHalfWay
-            | Fault::ActionWithoutReply
-            | Fault::CoordinatorClockJumps => return false,
+            of_no_moment!() => return false,
         }
         true
     }
@@ -216,54 +224,6 @@ impl Fleet {
         self.say_of(host, format!("{guest} has gone"));
         self.hosts[host].end_guest(guest, EndCause::Migrated, self.now);
         self.push_census(host);
-    }
-}
-
-/// Whether its opportunity is a moment; the others meet messages, links, actions and deaths.
-fn is_of_moments(fault: Fault) -> bool {
-    match fault {
-        Fault::MessageLost
-        | Fault::MessageDoubled
-        | Fault::MessageLate
-        | Fault::MessageReordered
-        | Fault::LinkBroken
-        | Fault::AgentKilledBeforeAct
-        | Fault::AgentKilledAfterAct
-        | Fault::AgentKilledAfterLedger
-        | Fault::CoordinatorTornTail
-        | Fault::ActionSlow
-        | Fault::ActionRefused
-        | Fault::ActionFailed
-        | Fault::ActionFailedHalfWay
-        | Fault::ActionWithoutReply
-        | Fault::CoordinatorClockJumps => false,
-        Fault::PartitionedBothWays
-        | Fault::PartitionedToAgent
-        | Fault::PartitionedToCoordinator
-        | Fault::AgentKilled
-        | Fault::CoordinatorKilled
-        | Fault::SecondCoordinator
-        | Fault::HostPoweredOff
-        | Fault::HostRebooted
-        | Fault::HostNeverBack
-        | Fault::HostClockJumps
-        | Fault::LedgerDiskFull
-        | Fault::StoreDiskFull
-        | Fault::GuestEndedByOwner
-        | Fault::GuestCrashed
-        | Fault::GuestStarted
-        | Fault::GuestMigrated
-        | Fault::GuestMigratedSeenTwice
-        | Fault::GuestTwice
-        | Fault::CensusDisagrees
-        | Fault::GuestJob
-        | Fault::WayBackClosed
-        | Fault::OperatorPauses
-        | Fault::OperatorResumes
-        | Fault::OperatorAborts
-        | Fault::OperatorRollsBack
-        | Fault::OperatorApproves
-        | Fault::OperatorRetries => true,
     }
 }
 
