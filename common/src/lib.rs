@@ -9,6 +9,7 @@ mod codes;
 pub mod facts;
 pub mod finding;
 pub mod ids;
+pub mod leader;
 pub mod outcome;
 pub mod planted;
 pub mod reading;

@@ -11,7 +11,7 @@ use crate::perform::{self, Command, Event};
 use crate::readings;
 use replank_agent_core::Ledger as _;
 use replank_common::census::Census;
-use replank_common::ids::{ActionId, Epoch, PlanId};
+use replank_common::ids::{ActionId, CoordinatorId, Epoch, PlanId};
 use replank_common::outcome::{Outcome, Refusal};
 use replank_common::reading::{ReadingRequest, ReadingValue};
 use std::sync::Arc;
@@ -54,16 +54,29 @@ impl Performer for Deeds {
         Epoch(self.epoch.load(Ordering::Acquire))
     }
 
-    fn obey(&self, epoch: Epoch) -> Result<(), Refusal> {
-        match self.performer.ledger().obey(epoch) {
+    fn coordinator_seen(&self) -> Option<CoordinatorId> {
+        match self.performer.ledger().leader() {
+            Ok(leader) => leader.coordinator,
+            Err(error) => {
+                tracing::error!(code = codes::LEDGER, "{error}");
+                None
+            }
+        }
+    }
+
+    fn obey(&self, epoch: Epoch, coordinator: Option<CoordinatorId>) -> Result<(), Refusal> {
+        match self.performer.ledger().obey_welcome(epoch, coordinator) {
             Ok(true) => {
                 self.epoch.fetch_max(epoch.0, Ordering::AcqRel);
                 Ok(())
             }
             Ok(false) => Err(refusal(
                 codes::OLD_EPOCH,
-                format!("its epoch is {epoch}, and a coordinator of epoch {} was obeyed", self.epoch_seen()),
-                "an earlier coordinator must not command; stop it",
+                format!(
+                    "its epoch is {epoch}, and another coordinator of epoch {} was obeyed",
+                    self.epoch_seen()
+                ),
+                "one coordinator commands: stop the earlier one; if this one is to lead, start it once more",
             )),
             Err(error) => Err(refusal(
                 codes::LEDGER,

@@ -2,7 +2,8 @@
 
 use replank_agent_core::ledger::{Entry, IllegalEntry, NewIntent, Stage, Unbegun, rules};
 use replank_common::UnixMs;
-use replank_common::ids::{ActionId, Epoch, RunId, StepId};
+use replank_common::ids::{ActionId, CoordinatorId, Epoch, RunId, StepId};
+use replank_common::leader::Leader;
 use replank_common::outcome::Outcome;
 use rusqlite::{Connection, OpenFlags, OptionalExtension, Transaction, TransactionBehavior, params};
 use std::fs::File;
@@ -13,14 +14,15 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 /// "rpkl", so that `file` and a curious engineer can tell what it is.
 const APPLICATION_ID: i32 = 0x7270_6b6c;
 /// Grows with each change of the tables; a higher one is refused.
-const VERSION: i32 = 1;
+const VERSION: i32 = 2;
 
 const TABLES: &str = "
 CREATE TABLE epoch (
-    only_row INTEGER PRIMARY KEY CHECK (only_row = 1),
-    highest  INTEGER NOT NULL CHECK (highest >= 0)
+    only_row    INTEGER PRIMARY KEY CHECK (only_row = 1),
+    highest     INTEGER NOT NULL CHECK (highest >= 0),
+    coordinator TEXT
 ) STRICT;
-INSERT INTO epoch VALUES (1, 0);
+INSERT INTO epoch VALUES (1, 0, NULL);
 CREATE TABLE entry (
     sequence    INTEGER PRIMARY KEY AUTOINCREMENT,
     id          TEXT NOT NULL UNIQUE,
@@ -32,6 +34,9 @@ CREATE TABLE entry (
 CREATE INDEX entry_of_step ON entry (run, step);
 CREATE INDEX entry_open ON entry (ended) WHERE ended = 0;
 ";
+
+/// From version 1, which did not keep apart two coordinators of one epoch.
+const FROM_VERSION_1: &str = "ALTER TABLE epoch ADD COLUMN coordinator TEXT";
 
 /// Why the ledger cannot be used. An agent that meets one refuses every action.
 #[derive(Debug, thiserror::Error)]
@@ -101,10 +106,11 @@ impl Ledger {
             .map_err(sqlite)?;
         let version: i32 =
             connection.query_row("PRAGMA user_version", [], |row| row.get(0)).map_err(sqlite)?;
-        if version == 0 {
+        if version < VERSION {
             let transaction =
                 connection.transaction_with_behavior(TransactionBehavior::Immediate).map_err(sqlite)?;
-            transaction.execute_batch(TABLES).map_err(sqlite)?;
+            let tables = if version == 0 { TABLES } else { FROM_VERSION_1 };
+            transaction.execute_batch(tables).map_err(sqlite)?;
             transaction.pragma_update(None, "application_id", APPLICATION_ID).map_err(sqlite)?;
             transaction.pragma_update(None, "user_version", VERSION).map_err(sqlite)?;
             transaction.commit().map_err(sqlite)?;
@@ -174,6 +180,23 @@ impl Ledger {
         body.map(|body| self.decode(&body)).transpose()
     }
 
+    /// Under one lock: whom it obeys, and from now on.
+    fn follow(&self, after: impl FnOnce(Leader) -> Option<Leader>) -> Result<bool, LedgerError> {
+        let connection = self.connection();
+        let leader = read_leader(&connection).map_err(|source| self.sqlite(source))?;
+        let Some(next) = after(leader) else { return Ok(false) };
+        if next != leader {
+            let number = i64::try_from(next.epoch.0).unwrap_or(i64::MAX);
+            connection
+                .execute(
+                    "UPDATE epoch SET highest = ?1, coordinator = ?2 WHERE only_row = 1",
+                    params![number, next.coordinator.map(|coordinator| coordinator.to_string())],
+                )
+                .map_err(|source| self.sqlite(source))?;
+        }
+        Ok(true)
+    }
+
     fn highest(&self, connection: &Connection) -> Result<Epoch, LedgerError> {
         read_epoch(connection).map_err(|source| self.sqlite(source))
     }
@@ -232,19 +255,16 @@ impl replank_agent_core::Ledger for Ledger {
         self.highest(&self.connection())
     }
 
+    fn leader(&self) -> Result<Leader, LedgerError> {
+        read_leader(&self.connection()).map_err(|source| self.sqlite(source))
+    }
+
     fn obey(&self, epoch: Epoch) -> Result<bool, LedgerError> {
-        let connection = self.connection();
-        let highest = self.highest(&connection)?;
-        if !rules::is_obeyed(highest, epoch) {
-            return Ok(false);
-        }
-        if epoch > highest {
-            let number = i64::try_from(epoch.0).unwrap_or(i64::MAX);
-            connection
-                .execute("UPDATE epoch SET highest = ?1 WHERE only_row = 1", [number])
-                .map_err(|source| self.sqlite(source))?;
-        }
-        Ok(true)
+        self.follow(|leader| leader.after_command(epoch))
+    }
+
+    fn obey_welcome(&self, epoch: Epoch, coordinator: Option<CoordinatorId>) -> Result<bool, LedgerError> {
+        self.follow(|leader| leader.after_welcome(epoch, coordinator))
     }
 
     fn look_up(&self, id: &ActionId) -> Result<Option<Entry>, LedgerError> {
@@ -316,6 +336,17 @@ fn read_epoch(connection: &Connection) -> Result<Epoch, rusqlite::Error> {
     let number: i64 =
         connection.query_row("SELECT highest FROM epoch WHERE only_row = 1", [], |row| row.get(0))?;
     Ok(Epoch(u64::try_from(number).unwrap_or(0)))
+}
+
+fn read_leader(connection: &Connection) -> Result<Leader, rusqlite::Error> {
+    connection.query_row("SELECT highest, coordinator FROM epoch WHERE only_row = 1", [], |row| {
+        let (number, coordinator): (i64, Option<String>) = (row.get(0)?, row.get(1)?);
+        Ok(Leader {
+            epoch: Epoch(u64::try_from(number).unwrap_or(0)),
+            // Written by this agent alone; what is not a UUID names nobody.
+            coordinator: coordinator.and_then(|text| text.parse().ok()),
+        })
+    })
 }
 
 fn check(path: &Path, connection: &Connection) -> Result<(), LedgerError> {
@@ -449,6 +480,37 @@ mod tests {
         assert_eq!(ledger.count().unwrap(), 0);
         assert!(ledger.obey(Epoch(7)).unwrap());
         assert_eq!(ledger.epoch().unwrap(), Epoch(7));
+    }
+
+    #[test]
+    fn of_one_epoch_one_coordinator_is_obeyed_also_after_reopening() {
+        let dir = tempfile::tempdir().unwrap();
+        let [one, two] = [1, 2].map(|number| Some(CoordinatorId(uuid::Uuid::from_u128(number))));
+        assert!(Ledger::open(dir.path()).unwrap().obey_welcome(Epoch(7), one).unwrap());
+        let ledger = Ledger::open(dir.path()).unwrap();
+        assert!(!ledger.obey_welcome(Epoch(7), two).unwrap());
+        assert!(ledger.obey_welcome(Epoch(7), one).unwrap() && ledger.obey(Epoch(7)).unwrap());
+        assert_eq!(ledger.leader().unwrap(), Leader { epoch: Epoch(7), coordinator: one });
+        assert!(ledger.obey_welcome(Epoch(8), two).unwrap());
+        assert!(!ledger.obey(Epoch(7)).unwrap());
+    }
+
+    #[test]
+    fn a_ledger_of_the_first_version_is_brought_to_this_one() {
+        let dir = tempfile::tempdir().unwrap();
+        let first = Connection::open(dir.path().join("ledger.sqlite")).unwrap();
+        let tables = TABLES.replace(",\n    coordinator TEXT\n", "\n").replace("0, NULL", "7");
+        first.execute_batch(&tables).unwrap();
+        first.pragma_update(None, "application_id", APPLICATION_ID).unwrap();
+        first.pragma_update(None, "user_version", 1).unwrap();
+        drop(first);
+        let one = Some(CoordinatorId(uuid::Uuid::from_u128(1)));
+        for _ in 0..2 {
+            let ledger = Ledger::open(dir.path()).unwrap();
+            assert_eq!(ledger.epoch().unwrap(), Epoch(7));
+            assert!(!ledger.obey(Epoch(6)).unwrap());
+            assert!(ledger.obey_welcome(Epoch(7), one).unwrap());
+        }
     }
 
     #[test]

@@ -2,7 +2,7 @@
 
 use replank_common::action::Action;
 use replank_common::census::Census;
-use replank_common::ids::{ActionId, Epoch};
+use replank_common::ids::{ActionId, CoordinatorId, Epoch};
 use replank_common::outcome::{Outcome, Refusal};
 use replank_common::reading::{ReadingRequest, ReadingValue};
 use std::fmt::Debug;
@@ -47,11 +47,15 @@ pub trait Performer: Debug + Send + Sync {
     /// The highest epoch that was ever obeyed.
     fn epoch_seen(&self) -> Epoch;
 
-    /// Obeys `epoch` from now on, durably.
+    /// Of whom that epoch was obeyed, if it was named.
+    fn coordinator_seen(&self) -> Option<CoordinatorId>;
+
+    /// Obeys a welcome from now on, durably.
     ///
     /// # Errors
-    /// A refusal with the code of an old epoch (P9), or when the ledger cannot be written.
-    fn obey(&self, epoch: Epoch) -> Result<(), Refusal>;
+    /// A refusal with the code of an old epoch (P9), also where another coordinator of the same epoch was obeyed; or when the ledger cannot be
+    /// written.
+    fn obey(&self, epoch: Epoch, coordinator: Option<CoordinatorId>) -> Result<(), Refusal>;
 
     /// Actions with an intent in the ledger and no outcome.
     fn unfinished(&self) -> Vec<ActionId>;

@@ -10,7 +10,7 @@ use super::pulse::Pulse;
 use super::task::Settings;
 use crate::clock::now_ms;
 use crate::codes;
-use replank_common::ids::{Epoch, HostName};
+use replank_common::ids::{CoordinatorId, Epoch, HostName};
 use replank_common::outcome::{Outcome, Refusal};
 use replank_common::reading::{Reading, ReadingRequest, ReadingValue};
 use replank_proto::v1::link_request::Message;
@@ -103,8 +103,15 @@ pub(crate) async fn run(
         return Err(gone(context, "its first message was no welcome"));
     };
     let epoch = Epoch(welcome.epoch);
+    let coordinator = match welcome.coordinator.as_str() {
+        "" => None,
+        named => match named.parse() {
+            Ok(id) => Some(id),
+            Err(error) => return Err(gone(context, &format!("its welcome names no coordinator: {error}"))),
+        },
+    };
     context.pulse.within(OBEY_TIME_MAX);
-    obey(context, epoch).await?;
+    obey(context, epoch, coordinator).await?;
     on_welcome(epoch);
     let heartbeat = milliseconds(welcome.heartbeat_interval_ms).clamp(HEARTBEAT_MIN, HEARTBEAT_MAX);
     let silence = milliseconds(welcome.silence_limit_ms).max(heartbeat * 2);
@@ -133,16 +140,17 @@ fn hello(context: &Context) -> v1::Hello {
         agent_version: env!("CARGO_PKG_VERSION").to_owned(),
         boot_id: context.settings.boot_id.to_string(),
         epoch_seen: performer.epoch_seen().0,
+        coordinator_seen: performer.coordinator_seen().map(|id| id.to_string()).unwrap_or_default(),
         unfinished_action_ids: performer.unfinished().iter().map(ToString::to_string).collect(),
         observe_only: performer.observes_only(),
         agent_start_ms: context.settings.agent_start_ms,
     }
 }
 
-/// Obeys the epoch, durably, or says why not.
-async fn obey(context: &Context, epoch: Epoch) -> Result<(), LinkError> {
+/// Obeys the welcome, durably, or says why not.
+async fn obey(context: &Context, epoch: Epoch, coordinator: Option<CoordinatorId>) -> Result<(), LinkError> {
     let performer = Arc::clone(&context.ports.performer);
-    let answer = tokio::task::spawn_blocking(move || performer.obey(epoch)).await;
+    let answer = tokio::task::spawn_blocking(move || performer.obey(epoch, coordinator)).await;
     match answer {
         Ok(Ok(())) => Ok(()),
         Ok(Err(refusal)) => {

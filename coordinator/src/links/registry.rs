@@ -7,7 +7,8 @@ use crate::config::Heartbeat;
 use crate::drive::Clock;
 use crate::store::Store;
 use replank_common::census::Census;
-use replank_common::ids::{Epoch, HostName};
+use replank_common::ids::{CoordinatorId, Epoch, HostName};
+use replank_common::leader::Leader;
 use replank_common::reading::{Reading, ReadingRequest};
 use replank_core::codes::RUN_DEPOSED;
 use replank_core::run::{Command, Order, ReadingWant};
@@ -98,6 +99,8 @@ pub(super) struct Registry {
     pub(super) store: Store,
     pub(super) clock: Clock,
     pub(super) epoch: Epoch,
+    /// This start of a coordinator, for agents that meet another one of the same epoch.
+    pub(super) id: CoordinatorId,
     pub(super) heartbeat: Heartbeat,
     pub(super) revocations: Arc<Revocations>,
     pub(super) authority: Fingerprint,
@@ -127,9 +130,22 @@ impl Registry {
         authority: Fingerprint,
     ) -> (Self, Events) {
         let (events, receiver) = mpsc::channel(EVENTS_MAX);
+        let id = CoordinatorId(uuid::Uuid::new_v4());
         let (hosts, revoking, revoked) = Default::default();
         (
-            Self { store, clock, epoch, heartbeat, revocations, authority, events, hosts, revoking, revoked },
+            Self {
+                store,
+                clock,
+                epoch,
+                id,
+                heartbeat,
+                revocations,
+                authority,
+                events,
+                hosts,
+                revoking,
+                revoked,
+            },
             Events(receiver),
         )
     }
@@ -172,6 +188,7 @@ impl Registry {
             epoch: self.epoch.0,
             heartbeat_interval_ms: self.heartbeat.interval_ms,
             silence_limit_ms: self.heartbeat.silence_ms,
+            coordinator: self.id.to_string(),
         };
         sender
             .try_send(message(Message::Welcome(welcome)))
@@ -195,15 +212,20 @@ impl Registry {
         Ok(Admitted { number, queue, cut })
     }
 
+    /// Whether a host that says so in its hello may be this coordinator's: it has obeyed no later one, and no other one of this epoch.
+    pub(super) fn may_lead(&self, seen: Leader) -> bool {
+        seen.after_welcome(self.epoch, Some(self.id)).is_some()
+    }
+
     /// The refusal of a host that obeyed a later coordinator, or says so. It concerns that host alone: no host can end the coordinator of
     /// all the others by a word. What keeps two coordinators apart are the agents, which obey none that is earlier.
     pub(super) async fn later_epoch(&self, host: &HostName, seen: Epoch) -> Status {
-        tracing::error!(%host, %seen, own = %self.epoch, code = RUN_DEPOSED, "the host has obeyed a later coordinator");
+        tracing::error!(%host, %seen, own = %self.epoch, code = RUN_DEPOSED, "the host has obeyed another coordinator");
         if let Err(error) = self.store.write(move |database| database.heard_of(seen)).await {
             tracing::warn!(%error, "the later epoch was not remembered; it is told again at the host's next try");
         }
         let text = format!(
-            "host {host} has obeyed a coordinator of epoch {seen}, and this one has epoch {}; see that only one coordinator runs, with the \
+            "host {host} has obeyed another coordinator, of epoch {seen}, and this one has epoch {}; see that only one coordinator runs, with the \
              newest folder, and start that one again: it then has a later epoch",
             self.epoch
         );

@@ -6,6 +6,7 @@ use super::registry::{Admitted, Cut, Registry};
 use crate::codes;
 use replank_common::census::Census;
 use replank_common::ids::{ActionId, BootId, Epoch, HostName};
+use replank_common::leader::Leader;
 use replank_common::outcome::Outcome;
 use replank_common::reading::{Reading, ReadingRequest, ReadingValue};
 use replank_core::run::Hello;
@@ -66,7 +67,9 @@ impl Session {
         let named = HostName::new(hello.host.clone()).map_err(|error| protocol(&error.to_string()))?;
         peer.speaks_for(&named).map_err(|refused| not_allowed(&refused))?;
         let facts = read_hello(&hello).map_err(|Broken(why)| protocol(&why))?;
-        if facts.epoch_seen > registry.epoch {
+        // What is no UUID names none of ours.
+        let coordinator = hello.coordinator_seen.parse().ok();
+        if !registry.may_lead(Leader { epoch: facts.epoch_seen, coordinator }) {
             return Err(registry.later_epoch(&named, facts.epoch_seen).await);
         }
         let Admitted { number, queue, cut } = registry.admit(&named, peer, &hello)?;

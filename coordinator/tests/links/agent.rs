@@ -2,8 +2,9 @@
 
 use hyper_util::rt::TokioIo;
 use replank_common::census::{Census, CensusSource, EndCause, Guest, GuestEnd, GuestState, Incarnation};
-use replank_common::ids::{BootId, GuestUuid, HostName};
-use replank_common::outcome::{How, Outcome};
+use replank_common::ids::{BootId, Epoch, GuestUuid, HostName};
+use replank_common::leader::Leader;
+use replank_common::outcome::{How, OLD_EPOCH, Outcome, Refusal};
 use replank_common::reading::{Reading, ReadingRequest, ReadingValue};
 use replank_coordinator::drive::Clock;
 use replank_identity::{
@@ -98,10 +99,13 @@ struct Machine {
     guests: BTreeMap<GuestUuid, Guest>,
     ended: Vec<GuestEnd>,
     sequence: u64,
-    epoch_seen: u64,
+    /// Durable, as the ledger is.
+    leader: Leader,
     ledger: BTreeMap<String, Outcome>,
     /// Every command that came, in order, also those that the ledger knew.
     commands: Vec<(u64, String)>,
+    /// Those of them that came with an epoch that is obeyed no more.
+    refused: Vec<(u64, String)>,
     /// Actions really done.
     done: Vec<String>,
     /// Commands are taken and not answered.
@@ -134,6 +138,17 @@ pub struct Silent {
 }
 
 impl Silent {
+    /// The next command, kept back: it is on its way for as long as the test likes.
+    pub async fn command(&mut self) -> Heard {
+        loop {
+            let next = tokio::time::timeout(PATIENCE, self.stream.message()).await.expect("a command comes");
+            let message = next.unwrap().expect("the link stands").message.expect("a known message");
+            if matches!(message, Heard::Execute(_) | Heard::Undo(_)) {
+                return message;
+            }
+        }
+    }
+
     /// Reads what came, to the end of the link, and says why it ended.
     pub async fn ended(mut self) -> Status {
         let reading = async {
@@ -158,6 +173,11 @@ impl Drop for Link {
 impl Link {
     pub async fn say(&self, what: Say) {
         self.say.send(what).await.unwrap();
+    }
+
+    /// Over a link that may be gone.
+    pub async fn try_say(&self, what: Say) -> Result<(), mpsc::error::SendError<Say>> {
+        self.say.send(what).await
     }
 
     /// Why the coordinator ended it; `None` when it ended without a reason.
@@ -242,7 +262,8 @@ impl Host {
             host: self.name.to_string(),
             agent_version: "0.1.0".to_owned(),
             boot_id: self.boot_id().to_string(),
-            epoch_seen: machine.epoch_seen,
+            epoch_seen: machine.leader.epoch.0,
+            coordinator_seen: machine.leader.coordinator.map(|id| id.to_string()).unwrap_or_default(),
             unfinished_action_ids: machine.held.clone(),
             observe_only: false,
             agent_start_ms: 12,
@@ -269,8 +290,19 @@ impl Host {
 
     /// A link over which nothing is said but the hello, and whose messages nobody takes.
     pub async fn link_silent(&self, coordinator: &Coordinator) -> Silent {
-        let (_, out, stream) = self.open(coordinator.address, self.hello()).await.unwrap();
+        self.link_silent_to(coordinator.address).await
+    }
+
+    pub async fn link_silent_to(&self, address: SocketAddr) -> Silent {
+        let (_, out, stream) = self.open(address, self.hello()).await.unwrap();
         Silent { out, stream }
+    }
+
+    /// Takes a message of a silent link that was kept back.
+    pub async fn hear_late(&self, silent: &Silent, message: Heard) {
+        for answer in self.hear(message) {
+            silent.out.send(LinkRequest { message: Some(answer) }).await.unwrap();
+        }
     }
 
     async fn open(&self, address: SocketAddr, hello: v1::Hello) -> Result<Opened, Status> {
@@ -283,7 +315,11 @@ impl Host {
         let first = first.ok_or_else(|| Status::unavailable("the stream ended"))?;
         let Some(Heard::Welcome(welcome)) = first.message else { panic!("no welcome: {first:?}") };
         let mut machine = self.machine.lock().unwrap();
-        machine.epoch_seen = machine.epoch_seen.max(welcome.epoch);
+        let coordinator = Some(welcome.coordinator.parse().unwrap());
+        match machine.leader.after_welcome(Epoch(welcome.epoch), coordinator) {
+            Some(leader) => machine.leader = leader,
+            None => return Err(Status::failed_precondition(format!("{OLD_EPOCH}: the host obeys another"))),
+        }
         drop(machine);
         Ok((welcome, out, stream))
     }
@@ -343,6 +379,20 @@ impl Host {
     fn command(&self, epoch: u64, id: String, how: How) -> Vec<Say> {
         let mut machine = self.machine.lock().unwrap();
         machine.commands.push((epoch, id.clone()));
+        match machine.leader.after_command(Epoch(epoch)) {
+            Some(leader) => machine.leader = leader,
+            None => {
+                let refusal = Refusal {
+                    code: OLD_EPOCH.to_owned(),
+                    reason: format!("{epoch} is old"),
+                    remedy: "stop it".to_owned(),
+                    findings: Vec::new(),
+                };
+                let answer = outcome_of(&id, &Outcome::Refused(refusal));
+                machine.refused.push((epoch, id));
+                return vec![answer];
+            }
+        }
         if let Some(outcome) = machine.ledger.get(&id) {
             return vec![outcome_of(&id, outcome)];
         }
@@ -371,9 +421,20 @@ impl Host {
         held.into_iter().map(|id| machine.act(id, How::Applied)).collect()
     }
 
+    /// The outcome of everything that was done, as the ledger has it.
+    pub fn outcomes(&self) -> Vec<Say> {
+        let machine = self.machine.lock().unwrap();
+        machine.ledger.iter().map(|(id, outcome)| outcome_of(id, outcome)).collect()
+    }
+
     /// Epoch and id of every command that came.
     pub fn commands(&self) -> Vec<(u64, String)> {
         self.machine.lock().unwrap().commands.clone()
+    }
+
+    /// Those of the commands that came with an epoch that is obeyed no more.
+    pub fn refused(&self) -> Vec<(u64, String)> {
+        self.machine.lock().unwrap().refused.clone()
     }
 
     /// Panics when an action was done twice.

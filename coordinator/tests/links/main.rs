@@ -8,5 +8,7 @@ mod coordinator;
 mod crashes;
 mod enrolment;
 mod plans;
+mod process;
 mod runs;
 mod sessions;
+mod takeover;

@@ -2,7 +2,7 @@
 
 use super::{IllegalEntry, Ledger, MemoryError, MemoryLedger, NewIntent, Unbegun, Work};
 use replank_common::action::{Action, UnitMask};
-use replank_common::ids::{ActionId, Direction, Epoch, PlanId, RunId, StepId};
+use replank_common::ids::{ActionId, CoordinatorId, Direction, Epoch, PlanId, RunId, StepId};
 use replank_common::outcome::{How, Outcome, Refusal};
 use replank_common::undo::UndoRecord;
 use std::fmt::Debug;
@@ -90,8 +90,14 @@ pub fn check<L: Ledger>(ledger: L, reopen: impl Fn(L) -> L) {
     assert_eq!(told::<L, _>(ledger.look_up(&id(1))), Ok(None));
     assert_eq!(told::<L, _>(ledger.obey(Epoch(7))), Ok(true));
     assert_eq!(told::<L, _>(ledger.obey(Epoch(6))), Ok(false));
+    let [one, other] = [1, 2].map(coordinator);
+    assert_eq!(told::<L, _>(ledger.obey_welcome(Epoch(6), one)), Ok(false));
+    assert_eq!(told::<L, _>(ledger.obey_welcome(Epoch(7), one)), Ok(true));
     let ledger = reopen(ledger);
     assert_eq!(ledger.epoch().expect("it can be read"), Epoch(7));
+    assert_eq!(told::<L, _>(ledger.obey_welcome(Epoch(7), other)), Ok(false));
+    assert_eq!(told::<L, _>(ledger.obey_welcome(Epoch(7), one)), Ok(true));
+    assert_eq!(ledger.leader().expect("it can be read").coordinator, one);
 
     assert_eq!(told::<L, _>(ledger.intend(script.intent(1, 6))), Err(IllegalEntry::OldEpoch(id(1))));
     assert_eq!(told::<L, _>(ledger.count()), Ok(0));
@@ -146,6 +152,10 @@ pub fn check_against_memory<L: Ledger>(mut ledger: L, seed: u64, reopen: impl Fn
         let epoch = Epoch((epoch + walk.below(3)).saturating_sub(1));
         let id = script.id(attempt);
         match walk.below(7) {
+            0 if walk.below(8) == 0 => {
+                let named = coordinator(walk.below(3));
+                same::<L, _>(memory.obey_welcome(epoch, named), ledger.obey_welcome(epoch, named));
+            }
             0 if walk.below(4) == 0 => same::<L, _>(memory.obey(epoch), ledger.obey(epoch)),
             0 | 1 => {
                 let new = NewIntent { epoch, ..script.intent(attempt, 0) };
@@ -169,6 +179,7 @@ pub fn check_against_memory<L: Ledger>(mut ledger: L, seed: u64, reopen: impl Fn
             }
         }
         same::<L, _>(memory.epoch(), ledger.epoch());
+        same::<L, _>(memory.leader(), ledger.leader());
         same::<L, _>(memory.of_step(&script.run, &script.step), ledger.of_step(&script.run, &script.step));
     }
     assert!(memory.entries().iter().any(|entry| entry.outcome().is_some()), "a walk that goes nowhere");
@@ -192,6 +203,11 @@ impl Walk {
         self.0 = self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
         (self.0 >> 33) % limit
     }
+}
+
+/// 0 names nobody.
+fn coordinator(number: u64) -> Option<CoordinatorId> {
+    (number > 0).then(|| format!("{number:032x}").parse().expect("a UUID"))
 }
 
 fn other_step() -> StepId {

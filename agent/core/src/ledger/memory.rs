@@ -3,7 +3,8 @@
 
 use super::{Entry, IllegalEntry, Ledger, NewIntent, Unbegun, rules};
 use replank_common::UnixMs;
-use replank_common::ids::{ActionId, Epoch, RunId, StepId};
+use replank_common::ids::{ActionId, CoordinatorId, Epoch, RunId, StepId};
+use replank_common::leader::Leader;
 use replank_common::outcome::Outcome;
 use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
@@ -26,7 +27,7 @@ pub struct MemoryLedger {
 
 #[derive(Debug, Default)]
 struct Kept {
-    highest: Epoch,
+    leader: Leader,
     /// Oldest first.
     entries: Vec<Entry>,
     /// Where in `entries` a command is.
@@ -57,6 +58,16 @@ impl MemoryLedger {
         if self.full.get() { Err(MemoryError::Full) } else { Ok(()) }
     }
 
+    fn follow(&self, after: impl FnOnce(Leader) -> Option<Leader>) -> Result<bool, MemoryError> {
+        let leader = self.kept.borrow().leader;
+        let Some(next) = after(leader) else { return Ok(false) };
+        if next != leader {
+            self.room()?;
+            self.kept.borrow_mut().leader = next;
+        }
+        Ok(true)
+    }
+
     fn insert(&self, entry: &Entry) -> Result<(), MemoryError> {
         self.room()?;
         let mut kept = self.kept.borrow_mut();
@@ -84,19 +95,19 @@ impl Ledger for MemoryLedger {
     }
 
     fn epoch(&self) -> Result<Epoch, MemoryError> {
-        Ok(self.kept.borrow().highest)
+        Ok(self.kept.borrow().leader.epoch)
+    }
+
+    fn leader(&self) -> Result<Leader, MemoryError> {
+        Ok(self.kept.borrow().leader)
     }
 
     fn obey(&self, epoch: Epoch) -> Result<bool, MemoryError> {
-        let highest = self.kept.borrow().highest;
-        if !rules::is_obeyed(highest, epoch) {
-            return Ok(false);
-        }
-        if epoch > highest {
-            self.room()?;
-            self.kept.borrow_mut().highest = epoch;
-        }
-        Ok(true)
+        self.follow(|leader| leader.after_command(epoch))
+    }
+
+    fn obey_welcome(&self, epoch: Epoch, coordinator: Option<CoordinatorId>) -> Result<bool, MemoryError> {
+        self.follow(|leader| leader.after_welcome(epoch, coordinator))
     }
 
     fn look_up(&self, id: &ActionId) -> Result<Option<Entry>, MemoryError> {
@@ -125,7 +136,7 @@ impl Ledger for MemoryLedger {
         let entry = {
             let kept = self.kept.borrow();
             let known = kept.known(&new.id);
-            rules::intended(new, kept.highest, known)?
+            rules::intended(new, kept.leader.epoch, known)?
         };
         self.insert(&entry)?;
         Ok(entry)
@@ -133,7 +144,7 @@ impl Ledger for MemoryLedger {
 
     fn go_on(&self, id: &ActionId, epoch: Epoch) -> Result<Entry, MemoryError> {
         let kept = self.kept.borrow();
-        Ok(rules::gone_on(id, epoch, kept.highest, kept.known(id).cloned())?)
+        Ok(rules::gone_on(id, epoch, kept.leader.epoch, kept.known(id).cloned())?)
     }
 
     fn end(&self, id: &ActionId, outcome: Outcome, at_ms: UnixMs) -> Result<Entry, MemoryError> {

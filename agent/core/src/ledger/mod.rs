@@ -15,7 +15,8 @@ pub use memory::{MemoryError, MemoryLedger};
 pub use rules::{standing_record, was_taken_back};
 
 use replank_common::UnixMs;
-use replank_common::ids::{ActionId, Epoch, RunId, StepId};
+use replank_common::ids::{ActionId, CoordinatorId, Epoch, RunId, StepId};
+use replank_common::leader::Leader;
 use replank_common::outcome::Outcome;
 use std::error::Error;
 
@@ -33,7 +34,20 @@ pub trait Ledger {
     /// The ledger cannot be read.
     fn epoch(&self) -> Result<Epoch, Self::Error>;
 
-    /// Obeys an epoch: durable when this returns `true`. `false`: a higher one was obeyed before (P9).
+    /// The latest coordinator obeyed.
+    ///
+    /// # Errors
+    /// The ledger cannot be read.
+    fn leader(&self) -> Result<Leader, Self::Error>;
+
+    /// Obeys a coordinator by its welcome, as [`Leader::after_welcome`] allows: durable when this returns `true`. `false`: a later one was obeyed
+    /// before, or another one of the same epoch (P9).
+    ///
+    /// # Errors
+    /// The ledger cannot be read or written; the welcome must not be obeyed then.
+    fn obey_welcome(&self, epoch: Epoch, coordinator: Option<CoordinatorId>) -> Result<bool, Self::Error>;
+
+    /// Obeys the epoch of a command: durable when this returns `true`. `false`: a higher one was obeyed before (P9).
     ///
     /// # Errors
     /// The ledger cannot be read or written; the epoch must not be obeyed then.

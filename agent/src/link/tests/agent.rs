@@ -4,7 +4,7 @@ use crate::codes;
 use crate::config::Address;
 use crate::link::{Desk, GuestSource, Link, Order, Performer, Ports, ReadingSource, Settings, Told, Work};
 use replank_common::census::Census;
-use replank_common::ids::{ActionId, BootId, Epoch, HostName};
+use replank_common::ids::{ActionId, BootId, CoordinatorId, Epoch, HostName};
 use replank_common::outcome::{How, Outcome, Refusal};
 use replank_common::reading::{ReadingRequest, ReadingValue};
 use std::collections::BTreeMap;
@@ -71,7 +71,11 @@ impl Performer for Actor {
         self.state.lock().unwrap().epoch
     }
 
-    fn obey(&self, epoch: Epoch) -> Result<(), Refusal> {
+    fn coordinator_seen(&self) -> Option<CoordinatorId> {
+        None
+    }
+
+    fn obey(&self, epoch: Epoch, _: Option<CoordinatorId>) -> Result<(), Refusal> {
         let mut state = self.state.lock().unwrap();
         state.refuse_old(epoch)?;
         state.epoch = epoch;

@@ -78,7 +78,8 @@ impl End {
     }
 
     pub(super) async fn welcome_with(&self, epoch: u64, heartbeat_interval_ms: u32, silence_limit_ms: u32) {
-        let welcome = v1::Welcome { epoch, heartbeat_interval_ms, silence_limit_ms };
+        let coordinator = String::new();
+        let welcome = v1::Welcome { epoch, heartbeat_interval_ms, silence_limit_ms, coordinator };
         self.say(link_response::Message::Welcome(welcome)).await;
     }
 

@@ -41,6 +41,7 @@ pub fn link(directory: &Path, coordinator: SocketAddr, claimed: &str) -> Result<
             unfinished_action_ids: Vec::new(),
             observe_only: false,
             agent_start_ms: 1,
+            coordinator_seen: String::new(),
         };
         let first = LinkRequest { message: Some(Message::Hello(hello)) };
         let mut client = AgentServiceClient::new(channel);
