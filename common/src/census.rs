@@ -93,7 +93,7 @@ pub struct Guest {
 
 /// Why a guest's process ended. Only an owner's doing is not a loss (P1).
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
 pub enum EndCause {
     /// The guest shut itself down (libvirt's event `Stopped Shutdown`).
     GuestShutdown,

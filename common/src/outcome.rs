@@ -46,7 +46,7 @@ pub const OLD_EPOCH: &str = "RP4020";
 
 /// What an agent answers for an action, kept in its ledger and answered again to the same action id (P5).
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
 pub enum Outcome {
     Done {
         how: How,

@@ -19,6 +19,7 @@ replank_common::codes! {
     JOURNAL_MOVED_ON "RP6009" "another coordinator wrote to the store"
     LISTEN "RP6010" "an address cannot be listened on"
     AUTHORITY "RP6011" "the authority or a certificate of the coordinator cannot be used"
+    JOURNAL_NEWER "RP6012" "a journal was written by a newer replank"
     NO_CERTIFICATE "RP6101" "the caller presented no certificate"
     CERTIFICATE_REFUSED "RP6102" "the caller's certificate holds no more"
     NOT_ALLOWED "RP6103" "the caller may not do this"

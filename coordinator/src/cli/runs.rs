@@ -139,6 +139,7 @@ pub async fn why(out: Output, coordinator: &Coordinator, run: Option<&RunId>) ->
         "halts": view.halts,
         "waits": view.waits,
         "way_back_closed": view.way_back_closed,
+        "way_back_closed_more": view.way_back_closed_more,
     }))
 }
 

@@ -27,6 +27,11 @@ pub enum StoreError {
     )]
     Damaged { run: RunId, why: String },
     #[error(
+        "the journal of {run} has lines of format {found}, this replank reads up to {known}; nothing is done with it; run the \
+         replank that wrote it, or a later one"
+    )]
+    NewerJournal { run: RunId, found: u32, known: u32 },
+    #[error(
         "another coordinator wrote to the store: {why}; this one stops; make sure that only one coordinator uses the folder"
     )]
     MovedOn { why: String },
@@ -52,6 +57,7 @@ impl StoreError {
             Self::Foreign { .. } | Self::Newer { .. } => codes::STORE_FOREIGN,
             Self::Failed { .. } | Self::Form { .. } | Self::Closed => codes::STORE_FAILED,
             Self::Damaged { .. } => codes::JOURNAL_DAMAGED,
+            Self::NewerJournal { .. } => codes::JOURNAL_NEWER,
             Self::MovedOn { .. } | Self::Overtaken { .. } => codes::JOURNAL_MOVED_ON,
             Self::Locked { .. } => codes::FOLDER_LOCKED,
             Self::UnknownRun { .. } => codes::RUN_UNKNOWN,

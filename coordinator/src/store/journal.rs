@@ -10,7 +10,7 @@ use super::database::signed;
 use super::{Database, StoreError};
 use replank_common::UnixMs;
 use replank_common::ids::{Epoch, PlanId, RunId};
-use replank_core::run::{Event, Record};
+use replank_core::run::{Event, JOURNAL_FORMAT, Record};
 use replank_core::runs::{Append, Standing};
 use rusqlite::{OptionalExtension, Transaction, TransactionBehavior, params};
 use sha2::{Digest, Sha256};
@@ -70,7 +70,8 @@ impl Database {
     /// The whole journal of a run, and its plan's id.
     ///
     /// # Errors
-    /// [`StoreError::Damaged`] when it is not, line for line, what was appended.
+    /// [`StoreError::Damaged`] when it is not, line for line, what was appended; [`StoreError::NewerJournal`] when it is, and holds lines
+    /// that only a newer replank understands.
     pub fn journal(&self, run: &RunId) -> Result<(PlanId, Vec<Record>), StoreError> {
         let failed = StoreError::failed("read a journal");
         let damaged = |why: String| StoreError::Damaged { run: run.clone(), why };
@@ -92,8 +93,10 @@ impl Database {
         let mut rows = statement.query([run.as_str()]).map_err(&failed)?;
         let mut hash = first_hash(run, &plan);
         let mut records = Vec::new();
+        let mut newer = None;
+        let mut seq = 0;
         while let Some(row) = rows.next().map_err(&failed)? {
-            let seq = records.len() as u64 + 1;
+            seq += 1;
             let line = StoredLine::read(row).map_err(&failed)?;
             if line.seq != seq {
                 return Err(damaged(format!("line {seq} is missing, line {} follows", line.seq)));
@@ -102,6 +105,13 @@ impl Database {
                 return Err(damaged(format!("line {seq} does not follow from the one before it")));
             }
             hash = line.hash();
+            // Not looked into: what it holds may mean anything. That it is undamaged can be told all the same.
+            if line.format > JOURNAL_FORMAT {
+                newer = newer.max(Some(line.format));
+            }
+            if newer.is_some() {
+                continue;
+            }
             let event = serde_json::from_str(&line.body)
                 .map_err(|error| damaged(format!("line {seq} cannot be read: {error}")))?;
             records.push(Record {
@@ -112,9 +122,11 @@ impl Database {
                 event,
             });
         }
-        if records.len() as u64 != head.seq || hash != head.hash {
-            let found = records.len();
-            return Err(damaged(format!("it ends at line {found} and was written up to line {}", head.seq)));
+        if seq != head.seq || hash != head.hash {
+            return Err(damaged(format!("it ends at line {seq} and was written up to line {}", head.seq)));
+        }
+        if let Some(found) = newer {
+            return Err(StoreError::NewerJournal { run: run.clone(), found, known: JOURNAL_FORMAT });
         }
         Ok((plan, records))
     }
@@ -352,15 +364,21 @@ mod tests {
         database: Database,
     }
 
-    fn case() -> Case {
+    /// A store with a plan, and no run of it yet.
+    fn empty() -> Case {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("replank.db");
         let mut database = Database::open(&path).unwrap();
         assert_eq!(database.next_epoch().unwrap(), Epoch(1));
         database.put_plan(&plan(), b"{}", 1).unwrap();
-        database.append(Epoch(1), &[append(1..=3)]).unwrap();
-        database.append(Epoch(1), &[append(4..=5)]).unwrap();
         Case { _dir: dir, path, database }
+    }
+
+    fn case() -> Case {
+        let mut case = empty();
+        case.database.append(Epoch(1), &[append(1..=3)]).unwrap();
+        case.database.append(Epoch(1), &[append(4..=5)]).unwrap();
+        case
     }
 
     #[test]
@@ -411,5 +429,73 @@ mod tests {
             let found = case.database.journal(&run());
             assert!(matches!(found, Err(StoreError::Damaged { .. })), "{damage}: {found:?}");
         }
+    }
+
+    /// A line of `format` with what only that format knows, appended as today's rules append.
+    fn append_text(case: &Case, format: u32, body: &str) {
+        let connection = Connection::open(&case.path).unwrap();
+        let (seq, prev_hash): (i64, Vec<u8>) = connection
+            .query_row("SELECT head_seq + 1, head_hash FROM runs", [], |row| Ok((row.get(0)?, row.get(1)?)))
+            .unwrap();
+        let line =
+            StoredLine { seq: unsigned(seq), at_ms: 9, epoch: 1, format, body: body.to_owned(), prev_hash };
+        let id = run();
+        connection
+            .execute(
+                "INSERT INTO events VALUES (?1, ?2, 9, 1, ?3, ?4, ?5)",
+                params![id.as_str(), seq, format, line.body, line.prev_hash],
+            )
+            .unwrap();
+        connection
+            .execute("UPDATE runs SET head_seq = ?1, head_hash = ?2", params![seq, line.hash()])
+            .unwrap();
+    }
+
+    #[test]
+    fn a_line_of_a_newer_format_is_not_taken_for_damage() {
+        let case = case();
+        append_text(&case, JOURNAL_FORMAT + 1, r#"{"sang": {"by": "bob"}}"#);
+        append_text(&case, JOURNAL_FORMAT + 4, "[]");
+        let found = case.database.journal(&run()).unwrap_err();
+        assert_eq!(found.code(), "RP6012");
+        assert!(found.to_string().contains("format 5, this replank reads up to 1; "), "{found}");
+        // Damage is told first, wherever it is.
+        Connection::open(&case.path)
+            .unwrap()
+            .execute_batch("UPDATE events SET at_ms = 8 WHERE seq = 7")
+            .unwrap();
+        assert_eq!(case.database.journal(&run()).unwrap_err().code(), "RP6008");
+    }
+
+    #[test]
+    fn what_the_format_does_not_have_is_an_error_within_it() {
+        for body in [
+            r#"{"sang": {"by": "bob"}}"#,
+            r#"{"paused": {"by": "bob", "because": "lunch"}}"#,
+            r#"{"closing": {"end": {"rolled-back": {"to": null, "half": true}}}}"#,
+        ] {
+            let case = case();
+            append_text(&case, JOURNAL_FORMAT, body);
+            assert_eq!(case.database.journal(&run()).unwrap_err().code(), "RP6008", "{body}");
+        }
+    }
+
+    /// The hashes of the store's form of today over a journal of format 1. A store on disk was written with them: they never change
+    /// within that form.
+    #[test]
+    fn the_hashes_of_a_committed_journal_are_the_same_as_ever() {
+        let text = include_str!("../../core/tests/run/fixtures/journal-1.jsonl");
+        let records: Vec<Record> = text.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+        let mut case = empty();
+        let database = &mut case.database;
+        let written = Append { records: records.clone(), ..append(1..=1) };
+        database.append(Epoch(1), &[written]).unwrap();
+        let hash: Vec<u8> =
+            database.connection.query_row("SELECT head_hash FROM runs", [], |row| row.get(0)).unwrap();
+        assert_eq!(
+            data_encoding::HEXLOWER.encode(&hash),
+            "fedd1e4ab959017a705760587e9db27f20576a1bfc17aa002344b23cf341edd3"
+        );
+        assert_eq!(database.journal(&run()).unwrap().1, records);
     }
 }

@@ -36,7 +36,7 @@ pub enum Verdict {
 
 /// Why something waits, exactly enough for an operator to act on it.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
 pub enum WaitReason {
     LinkDown { host: HostName, since_ms: Option<UnixMs> },
     NoReadingYet { host: HostName, of: String },
@@ -51,7 +51,7 @@ pub enum WaitReason {
 
 /// Why the fleet stops.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
 pub enum HaltReason {
     GuestLost {
         host: HostName,

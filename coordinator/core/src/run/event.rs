@@ -10,8 +10,11 @@ use replank_common::version::Version;
 use serde::{Deserialize, Serialize};
 use std::path::PathBuf;
 
-/// The version of a record's form. Readers accept it and lower ones and refuse a higher one. It grows when an event gets a field
-/// that older code must not ignore, or a new kind of event is added.
+/// The version of a record's form. Readers accept it and lower ones and refuse a higher one, before they look at what it holds.
+///
+/// Within one format the kinds of events and their fields are fixed, at any depth: what a reader does not know is an error there, for a
+/// coordinator that ignored it would command on half of the story. So whoever adds a kind or a field lets this grow, and gives the field
+/// a default for the lines that were written before.
 pub const JOURNAL_FORMAT: u32 = 1;
 
 /// One line of a journal, written and synced before anything acts on it (P4).
@@ -29,8 +32,10 @@ pub struct Record {
 }
 
 /// What happened, or was decided.
+///
+/// No line grows with the fleet: each is of one host, or names the first few of many, or only what has a line of its own already.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
 pub enum Event {
     /// First of every journal. `by`: the operator's name as in the certificate.
     Created {
@@ -145,7 +150,7 @@ pub enum Event {
     Paused {
         by: String,
     },
-    /// Of a pause, or of a halt; then `acknowledged` names each guest lost or seen twice since, and `by` answers for it.
+    /// Of a pause, or of a halt; then `acknowledged` names each guest lost or seen twice since and no other, and `by` answers for it.
     Resumed {
         by: String,
         acknowledged: Vec<GuestUuid>,
@@ -162,7 +167,8 @@ pub enum Event {
         to: Option<Stage>,
         by: String,
     },
-    /// Nothing was taken back; the run is where it was before it was asked to.
+    /// Nothing was taken back; the run is where it was before it was asked to. At most [`MAX_CLOSED`] of the reasons: each guard's
+    /// answer has an outcome of its own before this.
     RollbackRefused {
         refusals: Vec<WayBackClosed>,
     },
@@ -186,6 +192,8 @@ pub enum Event {
 
 /// How many steps in flight an event names at most.
 pub const MAX_DURING: usize = 16;
+/// How many refusals an event names at most.
+pub const MAX_CLOSED: usize = 16;
 
 /// A guest as a census saw it, for the proof.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -238,7 +246,7 @@ pub enum When {
 
 /// How a run ends.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
 pub enum End {
     /// Every step is done.
     Completed,

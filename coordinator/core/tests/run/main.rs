@@ -9,6 +9,7 @@
 mod fleet;
 mod guests;
 mod host;
+mod journal;
 mod operator;
 mod plans;
 mod runs;

@@ -4,6 +4,7 @@ use crate::fleet::Fleet;
 use crate::plans::{self, Shape, hold_id, step_id};
 use replank_common::ids::GuestUuid;
 use replank_core::plan::Stage;
+use replank_core::run::event::MAX_CLOSED;
 use replank_core::run::{End, Event, Operate, OperatorRefusal, Phase};
 
 /// A patient operator: approves what is reached, retries what is held, acknowledges what is lost. Until the run ends.
@@ -205,6 +206,26 @@ fn a_guard_that_refuses_leaves_the_run_where_it_was() {
     assert!(fleet.run_until(600_000, |f| f.watcher.end == Some(End::RolledBack { to: None })));
     let asked_now: usize = fleet.hosts.iter().map(|host| host.guards_asked.len()).sum();
     assert_eq!(asked_now, asked + 3);
+}
+
+#[test]
+fn a_rollback_that_every_host_refuses_is_one_short_line() {
+    let mut fleet = Fleet::new(Shape { parallel: 25, ..Shape::of(25) }, 1, 1);
+    see_it_through(&mut fleet, 900_000);
+    for host in &mut fleet.hosts {
+        host.way_back_closed = true;
+    }
+    fleet.operate(Operate::Rollback { to: None }).unwrap();
+    assert!(fleet.run_until(60_000, |f| f.watcher.rollbacks_refused == 1));
+    let named = fleet.journal.iter().find_map(|record| match &record.event {
+        Event::RollbackRefused { refusals } => Some(refusals.len()),
+        _ => None,
+    });
+    assert_eq!(named, Some(MAX_CLOSED));
+    let view = fleet.machine().view(fleet.now).unwrap();
+    assert_eq!((view.way_back_closed.len(), view.way_back_closed_more), (MAX_CLOSED, 9));
+    assert!(view.why().contains("and by 9 more; "), "{}", view.why());
+    assert!(fleet.machine().state().report().unwrap().text(None).contains("and by 9 more\n"));
 }
 
 #[test]

@@ -5,7 +5,7 @@ use crate::operator::see_it_through;
 use crate::plans::{Shape, hold_id};
 use replank_common::census::EndCause;
 use replank_common::ids::GuestUuid;
-use replank_core::run::{ExtraColumn, Machine, Operate, Phase, Record, RunView};
+use replank_core::run::{ExtraColumn, Operate, Phase, RunView};
 
 fn view(fleet: &Fleet) -> RunView {
     fleet.machine().view(fleet.now).unwrap()
@@ -126,60 +126,4 @@ fn the_report_of_a_voyage_with_a_loss_and_a_rollback() {
     let report = fleet.machine().state().report().unwrap();
     insta::assert_snapshot!(report.text(None));
     insta::assert_json_snapshot!(report);
-}
-
-/// A journal of format 1, as written by the code of its day: newer code must read it, and make the same of it.
-#[test]
-fn a_journal_of_format_1_is_read() {
-    let text = include_str!("fixtures/journal-1.jsonl");
-    let records: Vec<Record> = text.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
-    let machine = Machine::replay(crate::plans::index(Shape::of(2)), &records).unwrap();
-    insta::assert_snapshot!(machine.state().report().unwrap().text(None));
-    for (line, record) in text.lines().zip(&records) {
-        assert_eq!(serde_json::to_string(record).unwrap(), line, "the written form is stable");
-    }
-}
-
-/// The journal that the fixture was made of: a loss, a resumption, a refusal, a retry, a refused rollback and one that began.
-#[test]
-#[ignore = "a tool: prints a new fixture when the format grows"]
-fn print_a_journal() {
-    let mut fleet = Fleet::new(Shape::of(2), 2, 12);
-    assert!(fleet.run_until(60_000, |f| f.machine.is_some() && view(f).phase == Phase::AtHold));
-    fleet.operate(Operate::Pause).unwrap();
-    fleet.operate(Operate::Resume { acknowledged: Vec::new() }).unwrap();
-    fleet.operate(Operate::Approve { hold: hold_id("before-canary") }).unwrap();
-    assert!(fleet.run_until(60_000, |f| f.hosts[0].libvirtd_new));
-    fleet.hosts[0].disagrees_since = Some(fleet.now);
-    fleet.pass(20_000);
-    fleet.hosts[0].disagrees_since = None;
-    let (victim, shut, at) = (first_guest(&fleet, 1), first_guest(&fleet, 0), fleet.now);
-    let known = "killed by signal 9".to_owned();
-    fleet.hosts[1].end_guest(victim, EndCause::Unattributed { known }, at);
-    fleet.hosts[0].end_guest(shut, EndCause::AskedOfLibvirt { who: Some("nova".to_owned()) }, at);
-    fleet.hosts[0]
-        .start_guest(GuestUuid(uuid::Uuid::from_u128(99)), replank_common::census::GuestState::Running);
-    fleet.push_census(0);
-    fleet.push_census(1);
-    assert!(fleet.run_until(1_000, |f| f.watcher.halted));
-    fleet.operate(Operate::Resume { acknowledged: vec![victim] }).unwrap();
-    assert!(fleet.run_until(60_000, |f| view(f).phase == Phase::AtHold));
-    fleet.operate(Operate::Approve { hold: hold_id("after-canary") }).unwrap();
-    fleet.faults.refused = 1000;
-    assert!(fleet.run_until(60_000, |f| view(f).phase == Phase::Held));
-    fleet.faults.refused = 0;
-    see_it_through(&mut fleet, 600_000);
-    fleet.hosts[1].way_back_closed = true;
-    fleet.operate(Operate::Rollback { to: None }).unwrap();
-    assert!(fleet.run_until(60_000, |f| f.watcher.rollbacks_refused == 1));
-    fleet.hosts[1].way_back_closed = false;
-    fleet.coordinator_dies();
-    fleet.pass(10_000);
-    fleet.operate(Operate::Rollback { to: Some(replank_core::plan::Stage::Install) }).unwrap();
-    fleet.pass(5_000);
-    fleet.operate(Operate::Abort).unwrap();
-    see_it_through(&mut fleet, 600_000);
-    for record in &fleet.journal {
-        println!("JOURNAL {}", serde_json::to_string(record).unwrap());
-    }
 }

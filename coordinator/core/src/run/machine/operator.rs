@@ -6,6 +6,7 @@ use crate::plan::Stage;
 use crate::run::event::{End, Event};
 use crate::run::state::{Course, StepPhase};
 use replank_common::ids::{GuestUuid, HoldId, StepId};
+use std::collections::BTreeSet;
 
 /// An operator's wish.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -151,6 +152,9 @@ impl Machine {
         if !missing.is_empty() {
             return Err(OperatorRefusal::NotAcknowledged { names: missing.join(", ") });
         }
+        // Only these are answered for: the journal names no guest more often than it was lost.
+        let open: BTreeSet<GuestUuid> = self.state.unacknowledged(&[]).map(|(guest, _)| *guest).collect();
+        acknowledged.retain(|guest| open.contains(guest));
         acknowledged.sort_unstable();
         acknowledged.dedup();
         Ok(Event::Resumed { by, acknowledged })

@@ -7,7 +7,7 @@ use super::Machine;
 use super::seen::{ABORT_PATIENCE_MS, Asker, WATCH_MS};
 use crate::gate::Gate;
 use crate::plan::Work;
-use crate::run::event::{End, Event, Life, Purpose, When};
+use crate::run::event::{End, Event, Life, MAX_CLOSED, Purpose, When};
 use crate::run::state::{Course, StepPhase};
 use replank_common::UnixMs;
 use replank_common::ids::Direction;
@@ -127,6 +127,7 @@ impl Machine {
             Course::Guarding { to, refusals, .. } if self.state.guarding.is_empty() => {
                 let mut closed = refusals.clone();
                 closed.extend(self.state.no_way_back(*to));
+                closed.truncate(MAX_CLOSED);
                 Some(if closed.is_empty() || planted::is(Planted::GuardsUnheard) {
                     Event::RollbackBegun {}
                 } else {

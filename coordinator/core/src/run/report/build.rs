@@ -35,6 +35,7 @@ impl State {
             guests,
             halts: self.halts.iter().map(|note| self.halt_report(note)).collect(),
             way_back_closed: self.way_back_closed.clone(),
+            way_back_closed_more: self.way_back_closed_more,
         })
     }
 

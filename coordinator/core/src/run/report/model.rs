@@ -33,6 +33,9 @@ pub struct Report {
     pub tally: Tally,
     pub halts: Vec<HaltReport>,
     pub way_back_closed: Vec<WayBackClosed>,
+    /// How many further refusals there were.
+    #[serde(default)]
+    pub way_back_closed_more: usize,
 }
 
 /// Lives of guests by what became of them.

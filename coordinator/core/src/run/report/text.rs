@@ -42,6 +42,9 @@ impl Report {
                 closed.step, closed.host, closed.refusal
             );
         }
+        if self.way_back_closed_more > 0 {
+            let _ = writeln!(text, "\nand by {} more", self.way_back_closed_more);
+        }
         for halt in &self.halts {
             text.push('\n');
             text.push_str(&halt_text(halt));

@@ -243,7 +243,7 @@ impl State {
     }
 
     pub(super) fn on_rollback_refused(&mut self, closed: &[WayBackClosed]) -> Result<(), IllegalEvent> {
-        let Course::Guarding { before, .. } = &self.course else {
+        let Course::Guarding { to, before, refusals } = &self.course else {
             return Err(IllegalEvent::Order { event: "a refusal to roll back", why: "none was asked for" });
         };
         if !self.guarding.is_empty() {
@@ -253,6 +253,7 @@ impl State {
         if closed.is_empty() {
             return Err(IllegalEvent::Order { event: "a refusal to roll back", why: "it has no reason" });
         }
+        let in_all = refusals.len() + self.no_way_back(*to).len();
         let before = before.as_ref().clone();
         self.turn(before.course);
         if let Course::Closing { .. } = self.course {
@@ -268,6 +269,7 @@ impl State {
         self.halt = before.halt.or(self.halt.take());
         self.open.splice(0..0, before.open);
         self.way_back_closed = closed.to_vec();
+        self.way_back_closed_more = in_all.saturating_sub(closed.len());
         Ok(())
     }
 

@@ -234,6 +234,8 @@ pub struct State {
     pub(crate) halts: Vec<HaltNote>,
     /// The latest refusal of a rollback.
     pub(crate) way_back_closed: Vec<WayBackClosed>,
+    /// Further ones, which the event did not name.
+    pub(crate) way_back_closed_more: usize,
     pub(crate) done: usize,
     /// Steps that are held on the way forward.
     pub(crate) held: BTreeSet<usize>,
@@ -280,6 +282,7 @@ impl State {
             holds: vec![HoldState::default(); index.plan.holds.len()],
             halts: Vec::new(),
             way_back_closed: Vec::new(),
+            way_back_closed_more: 0,
             done: 0,
             held: BTreeSet::new(),
             active: BTreeSet::new(),

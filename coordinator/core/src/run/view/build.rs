@@ -38,6 +38,7 @@ impl Machine {
             hosts: (0..state.hosts.len()).map(|host| self.host_view(host)).collect(),
             waits: self.waits(now_ms),
             way_back_closed: state.way_back_closed.clone(),
+            way_back_closed_more: state.way_back_closed_more,
         })
     }
 

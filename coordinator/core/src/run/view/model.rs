@@ -38,6 +38,9 @@ pub struct RunView {
     pub waits: Vec<WaitView>,
     /// Why the last rollback that was asked for did not begin.
     pub way_back_closed: Vec<WayBackClosed>,
+    /// How many further reasons there were.
+    #[serde(default)]
+    pub way_back_closed_more: usize,
 }
 
 /// Where the whole run is.

@@ -50,6 +50,13 @@ impl RunView {
                 closed.refusal
             );
         }
+        if self.way_back_closed_more > 0 {
+            let _ = writeln!(
+                text,
+                "and by {} more; `replank watch` shows the answer of each",
+                self.way_back_closed_more
+            );
+        }
         if self.phase.is_end() {
             let _ = writeln!(text, "{}; nothing waits", self.phase);
             return text;
