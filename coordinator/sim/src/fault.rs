@@ -54,6 +54,8 @@ faults! {
     CoordinatorTornTail = "coordinator-torn-tail",
     /// A second coordinator leads while an old one still believes to.
     SecondCoordinator = "second-coordinator",
+    /// A coordinator appends to a journal that a later one has taken over.
+    JournalConflict = "journal-conflict",
     /// A host loses its power for minutes.
     HostPoweredOff = "host-powered-off",
     /// A host reboots.
@@ -108,6 +110,8 @@ faults! {
     OperatorApproves = "operator-approves",
     /// An operator has some step tried again, held or not.
     OperatorRetries = "operator-retries",
+    /// An operator speaks to a coordinator that leads no more.
+    OperatorAsksOldCoordinator = "operator-asks-old-coordinator",
 }
 
 impl Fault {

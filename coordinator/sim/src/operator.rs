@@ -8,16 +8,15 @@ use replank_core::run::{Operate, OperatorRefusal};
 impl Fleet {
     /// Reads the view for what is held: slow in a large fleet.
     pub(crate) fn look_for_held(&mut self) {
-        let Some(leader) = &self.leader else { return };
-        let Some(view) = leader.machine.view(leader.clock(self.now)) else { return };
+        let Some(view) = self.view() else { return };
         let held = view.waits.into_iter().filter(|wait| wait.code == "RP3025");
         self.watcher.held.extend(held.filter_map(|wait| wait.step));
     }
 
     /// One look of that operator.
     pub(crate) fn decide_what_waits(&mut self) {
-        let Some(leader) = &self.leader else { return };
-        let state = leader.machine.state();
+        let Some(machine) = self.machine() else { return };
+        let state = machine.state();
         if state.finished().is_some() {
             return;
         }

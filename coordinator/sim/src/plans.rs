@@ -14,8 +14,8 @@ use replank_core::plan::{
 use replank_core::run::Index;
 use std::sync::Arc;
 
-pub(crate) const NEW: &str = "11.3.0";
-pub(crate) const OLD: &str = "9.0.0";
+pub const NEW: &str = "11.3.0";
+pub const OLD: &str = "9.0.0";
 
 /// What kind of plan.
 #[derive(Debug, Clone, Copy)]
@@ -35,23 +35,23 @@ impl Shape {
     }
 }
 
-pub(crate) fn host_name(host: usize) -> HostName {
+pub fn host_name(host: usize) -> HostName {
     HostName::new(format!("compute{}", host + 1)).expect("a host's name")
 }
 
-fn step_id(host: usize, what: &str) -> StepId {
+pub fn step_id(host: usize, what: &str) -> StepId {
     StepId::new(format!("{}.{what}", host_name(host))).expect("a step's id")
 }
 
-fn hold_id(text: &str) -> HoldId {
+pub fn hold_id(text: &str) -> HoldId {
     HoldId::new(text).expect("a hold's id")
 }
 
-pub(crate) fn run_id() -> RunId {
+pub fn run_id() -> RunId {
     RunId::new(format!("run-{:032x}", 7)).expect("a run's id")
 }
 
-fn plan_id() -> PlanId {
+pub fn plan_id() -> PlanId {
     PlanId::new(format!("sha256:{:064x}", 9)).expect("a plan's id")
 }
 

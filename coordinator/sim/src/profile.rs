@@ -92,6 +92,7 @@ fn storm_chance(fault: Fault) -> u32 {
         | Fault::OperatorRollsBack => 10,
         Fault::HostPoweredOff | Fault::HostRebooted | Fault::GuestTwice => 4,
         Fault::HostNeverBack => 1,
-        Fault::CoordinatorTornTail | Fault::CoordinatorClockJumps => 300,
+        Fault::JournalConflict => 100,
+        Fault::CoordinatorTornTail | Fault::CoordinatorClockJumps | Fault::OperatorAsksOldCoordinator => 300,
     }
 }

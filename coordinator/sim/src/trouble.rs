@@ -26,6 +26,7 @@ macro_rules! of_no_moment {
             | Fault::ActionFailedHalfWay
             | Fault::ActionWithoutReply
             | Fault::CoordinatorClockJumps
+            | Fault::JournalConflict
     };
 }
 
@@ -73,12 +74,7 @@ impl Fleet {
                 // Counted when it dies.
                 return false;
             }
-            Fault::SecondCoordinator => {
-                if self.leader.is_none() {
-                    return false;
-                }
-                self.depose_coordinator();
-            }
+            Fault::SecondCoordinator => return self.depose_coordinator(),
             Fault::HostPoweredOff => return self.power_off(host, Some(60_000 + span)),
             Fault::HostRebooted => return self.power_off(host, Some(5_000)),
             Fault::HostNeverBack => return self.power_off(host, None),
@@ -135,6 +131,14 @@ impl Fleet {
                 let at = usize::try_from(self.below(steps.len() as u64)).unwrap_or(0);
                 return steps.get(at).is_some_and(|step| self.wish(Operate::Retry { step: step.id.clone() }));
             }
+            Fault::OperatorAsksOldCoordinator => {
+                let wishes = [Operate::Pause, Operate::Resume { acknowledged: Vec::new() }, Operate::Abort];
+                let mut wishes: Vec<Operate> = wishes.into();
+                let reached = self.watcher.reached.first().cloned();
+                wishes.extend(reached.map(|hold| Operate::Approve { hold }));
+                let at = usize::try_from(self.below(wishes.len() as u64)).unwrap_or(0);
+                return self.ask_the_old_one(wishes.swap_remove(at));
+            }
             of_no_moment!() => return false,
         }
         true
@@ -142,7 +146,7 @@ impl Fleet {
 
     /// A wish at a bad moment may well be refused; it must not break anything.
     fn wish(&mut self, command: Operate) -> bool {
-        let asked = self.leader.is_some();
+        let asked = self.leads.is_some();
         drop(self.operate(command));
         asked
     }
@@ -174,8 +178,8 @@ impl Fleet {
 
     /// Only a guest that the run answers for counts: its baseline is in the journal, and no end is.
     fn note_death(&mut self, host: usize, guest: GuestUuid) {
-        let (at, Some(leader)) = (&self.hosts[host], &self.leader) else { return };
-        let state = leader.machine.state();
+        let (at, Some(machine)) = (&self.hosts[host], self.machine()) else { return };
+        let state = machine.state();
         let (Some(seen), Some(life)) = (state.host(&at.name), at.guests.get(&guest)) else { return };
         let watched = seen.watch.as_ref().is_some_and(|watch| watch.watches(guest, life.incarnation));
         if watched && !seen.baseline_due && state.finished().is_none() {
@@ -240,5 +244,6 @@ fn is_of_a_host(fault: Fault) -> bool {
             | Fault::OperatorRollsBack
             | Fault::OperatorApproves
             | Fault::OperatorRetries
+            | Fault::OperatorAsksOldCoordinator
     )
 }

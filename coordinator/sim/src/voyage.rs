@@ -10,7 +10,7 @@ use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
 use replank_common::ids::GuestUuid;
 use replank_core::run::report::GuestFate;
-use replank_core::run::{End, Index};
+use replank_core::run::{End, Index, Machine};
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -203,8 +203,8 @@ fn quiet(fleet: &mut Fleet) -> Ended {
     if fleet.judge.broken.is_some() {
         return broken(fleet);
     }
-    fleet.fold(&[]);
-    match fleet.watcher.end.filter(|_| fleet.leader.is_some()) {
+    fleet.fold_of_the_leader();
+    match fleet.watcher.end.filter(|_| fleet.leads.is_some()) {
         Some(end) => {
             fleet.check_given_back(end == End::RolledBack { to: None });
             check_told(fleet);
@@ -221,11 +221,9 @@ fn quiet(fleet: &mut Fleet) -> Ended {
 /// P2: with nothing else going wrong, a guest that runs on two hosts halts the fleet within a minute.
 fn twice_in_quiet(fleet: &mut Fleet) {
     fleet.pass(30_000);
-    let heard =
-        |host: usize| fleet.hosts[host].link.is_some() && fleet.now - fleet.hosts[host].linked_since > 5_000;
+    let heard = |host: usize| fleet.hears(host) && fleet.now - fleet.hosts[host].linked_since > 5_000;
     let counted = |host: usize| {
-        let state =
-            fleet.leader.as_ref().and_then(|leader| leader.machine.state().host(&fleet.hosts[host].name));
+        let state = fleet.machine().and_then(|machine| machine.state().host(&fleet.hosts[host].name));
         state.is_some_and(|state| !state.baseline_due)
     };
     let both = fleet.hosts.len() > 1 && [0, 1].into_iter().all(|host| heard(host) && counted(host));
@@ -242,9 +240,7 @@ fn twice_in_quiet(fleet: &mut Fleet) {
 
 /// Only a host that never comes back may hold a quiet fleet, and the reason names it.
 fn held(fleet: &mut Fleet) -> Ended {
-    let now = fleet.now;
-    let view = fleet.leader.as_ref().and_then(|leader| leader.machine.view(leader.clock(now)));
-    let reason = view.map_or_else(|| "nobody leads".to_owned(), |view| view.why());
+    let reason = fleet.view().map_or_else(|| "nobody leads".to_owned(), |view| view.why());
     let dead: Vec<&str> =
         fleet.hosts.iter().filter(|host| !host.powered).map(|host| host.name.as_str()).collect();
     let named = dead.iter().any(|host| reason.contains(host));
@@ -259,8 +255,8 @@ fn broken(fleet: &Fleet) -> Ended {
 
 /// P1: each watched guest that died is told lost.
 fn check_told(fleet: &mut Fleet) {
-    let report = fleet.leader.as_ref().and_then(|leader| leader.machine.state().report());
-    let Some(report) = report else {
+    let folded = Machine::replay(fleet.index.clone(), &fleet.journal);
+    let Some(report) = folded.ok().and_then(|machine| machine.state().report()) else {
         fleet.judge.check(Promise::Sound, false, || "there is no report".to_owned());
         return;
     };

@@ -93,7 +93,7 @@ impl Drive {
                 Some(event) = events.next() => task.event(event),
                 Some(ask) = asks.recv() => task.answer(ask),
                 () = tokio::time::sleep(wake) => {}
-                _ = sweep.tick() => task.runs.sweep(),
+                _ = sweep.tick() => task.sweep().await?,
             }
             while taken < BATCH_MAX {
                 // In turns: neither hosts nor operators can keep the others waiting.
@@ -205,6 +205,14 @@ impl Task {
 
     fn reply(&mut self, reply: impl FnOnce(&Runs) + Send + 'static) {
         self.replies.push(Box::new(reply));
+    }
+
+    /// The store is asked whose it is, too: a coordinator that has nothing to append would keep its agents from a later one for ever.
+    async fn sweep(&mut self) -> Result<(), DriveError> {
+        let epoch = self.epoch;
+        self.store.write(move |database| database.is_led_by(epoch)).await?;
+        self.runs.sweep();
+        Ok(())
     }
 
     /// Durable first; then everything that rests on it.

@@ -110,6 +110,20 @@ impl Database {
         Ok(Epoch(u64::try_from(epoch).map_err(|_| form("it is negative"))?))
     }
 
+    /// Whether the store is still led by this term of office.
+    ///
+    /// # Errors
+    /// [`StoreError::Overtaken`] when a later one was begun.
+    pub fn is_led_by(&self, own: Epoch) -> Result<(), StoreError> {
+        let failed = StoreError::failed("read the epoch of the store");
+        let found: i64 =
+            self.connection.query_row("SELECT epoch FROM epoch", [], |row| row.get(0)).map_err(failed)?;
+        if found == signed(own.0) {
+            return Ok(());
+        }
+        Err(StoreError::Overtaken { own, found: Epoch(u64::try_from(found).unwrap_or(0)) })
+    }
+
     /// Remembers that an agent says to have obeyed a coordinator of epoch `heard`: the next term of this one, which somebody starts on
     /// purpose, is higher. An epoch that no coordinator reaches in its life is an agent's invention and is not taken over.
     ///
@@ -150,6 +164,17 @@ mod tests {
             database.heard_of(Epoch(heard)).unwrap();
             assert_eq!(database.next_epoch().unwrap(), Epoch(next));
         }
+    }
+
+    #[test]
+    fn the_store_says_whose_it_is() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut database = Database::open(&dir.path().join("replank.db")).unwrap();
+        let first = database.next_epoch().unwrap();
+        database.is_led_by(first).unwrap();
+        let second = database.next_epoch().unwrap();
+        let refused = database.is_led_by(first);
+        assert!(matches!(refused, Err(StoreError::Overtaken { found, .. }) if found == second));
     }
 
     #[test]

@@ -159,3 +159,16 @@ async fn a_store_that_a_later_coordinator_took_over_ends_this_one_and_nothing_is
     assert!(compute1.commands().is_empty());
     assert!(coordinator.store.read(|database| database.runs()).await.unwrap().is_empty());
 }
+
+/// It looks by itself: with nothing to append, it would keep its agents from the later one.
+#[tokio::test]
+async fn an_idle_coordinator_whose_store_was_taken_over_ends_as_well() {
+    let dir = tempfile::tempdir().unwrap();
+    init(&dir.path().join("c"));
+    let mut coordinator = Coordinator::start(&dir.path().join("c")).await;
+    let compute1 = Host::enrol(&coordinator, "compute1").await;
+    let _link = compute1.link(&coordinator).await;
+    assert_eq!(coordinator.store.write(Database::next_epoch).await.unwrap(), Epoch(2));
+    let error = coordinator.end().await;
+    assert!(matches!(&error, DriveError::Store(StoreError::Overtaken { .. })), "{error}");
+}

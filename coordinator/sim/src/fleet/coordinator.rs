@@ -1,59 +1,115 @@
-//! The coordinator processes: the one that leads, the one that believes to, the store that they share, and their deaths.
+//! The coordinator processes: the one that leads, those that only believe to, and their deaths.
+//!
+//! | a process | what the fleet sees of it |
+//! | --- | --- |
+//! | is killed | another one starts, with what was durable |
+//! | sleeps, and another one takes over | it wakes up with all that it knew, takes in what came meanwhile, and goes on: it asks, repeats what was durable, hears its agents and its operators, until the store refuses what it appends |
+//! | sleeps between reading the journal and its first append | the same, with an append of its own pending |
 
 use super::network::{ToAgent, ToCoordinator};
-use super::{Fleet, Happening, START_MS};
+use super::{Fleet, Happening};
 use crate::fault::Fault;
 use crate::host::Link;
 use crate::promise::Promise;
-use crate::seat::Seat;
+use crate::seat::{Outbox, Seat};
 use replank_common::ids::Epoch;
-use replank_core::run::{Command, Decided, Input, Machine, Operate, OperatorRefusal, ReadingWant, Record};
-use sha2::Digest;
+use replank_core::run::{Machine, Operate, OperatorRefusal, RunView};
+use replank_core::runs::{Event, LinkNumber, Refusal, Runs, What};
+
+/// The drive's, for processes that lead no more.
+const SWEEP_MS: u64 = 5_000;
 
 impl Fleet {
+    pub(crate) fn leader(&self) -> Option<&Seat> {
+        self.leads.and_then(|number| self.seats.get(&number))
+    }
+
+    /// The run, as the leading process has it in its hands.
+    pub(crate) fn machine(&self) -> Option<&Machine> {
+        self.leader().and_then(|leader| leader.machine(&self.run))
+    }
+
+    /// What it shows of it, by its own clock.
+    pub(crate) fn view(&self) -> Option<RunView> {
+        let clock = self.leader()?.clock(self.now);
+        self.machine()?.view(clock)
+    }
+
+    /// Whether a host is linked with the coordinator that leads.
+    pub(crate) fn hears(&self, host: usize) -> bool {
+        self.hosts[host].link.is_some_and(|link| self.leads == Some(link.seat))
+    }
+
     pub(super) fn coordinator_starts(&mut self) {
-        if self.leader.is_some() {
+        if self.leads.is_some() {
             return;
         }
         if self.now < self.store_full_until {
             self.at(1_000, Happening::CoordinatorStarts);
             return;
         }
+        let Some(number) = self.process_begins() else { return };
+        if !self.journal.is_empty() && self.strikes(Fault::JournalConflict) {
+            self.falls_asleep(number);
+            self.at(100, Happening::CoordinatorStarts);
+            return;
+        }
+        self.leads = Some(number);
+        self.turn(number);
+    }
+
+    /// A new epoch, and the runs as the journal has them. Nothing is appended yet.
+    fn process_begins(&mut self) -> Option<u64> {
         self.epoch += 1;
-        self.seats += 1;
+        self.seats_ever += 1;
+        let (number, epoch) = (self.seats_ever, Epoch(self.epoch));
         let mut skew_ms = 0;
-        if self.seats > 1 && self.struck(Fault::CoordinatorClockJumps) {
+        if number > 1 && self.struck(Fault::CoordinatorClockJumps) {
             skew_ms = i64::try_from(self.below(7_200_000)).unwrap_or(0) - 3_600_000;
         }
-        self.say(
-            "coordinator",
-            format!("starts with epoch {}, its clock is off by {skew_ms} ms", self.epoch),
-        );
-        let machine = match Machine::replay(self.index.clone(), &self.journal) {
-            Ok(machine) => machine,
+        self.say("coordinator", format!("starts with epoch {epoch}, its clock is off by {skew_ms} ms"));
+        let latest = (!self.journal.is_empty()).then(|| self.run.clone());
+        let mut seat = Seat::new(epoch, Runs::new(epoch, latest), skew_ms);
+        let clock = seat.clock(self.now);
+        if self.journal.is_empty() {
+            let created = seat.runs.create(self.run.clone(), self.index.clone(), "alice", clock);
+            self.judge.check(Promise::Sound, created.is_ok(), || format!("it cannot begin: {created:?}"));
+        } else {
+            let machine = self.replayed()?;
+            // The drive leaves what has finished until an operator asks for it.
+            if machine.state().finished().is_none() {
+                let led = seat.runs.take_over(self.run.clone(), machine, clock);
+                self.judge.check(Promise::Sound, led.is_ok(), || format!("it cannot lead: {led:?}"));
+            }
+        }
+        self.seats.insert(number, seat);
+        Some(number)
+    }
+
+    fn replayed(&mut self) -> Option<Machine> {
+        match Machine::replay(self.index.clone(), &self.journal) {
+            Ok(machine) => Some(machine),
             Err(illegal) => {
                 self.judge.check(Promise::Sound, false, || format!("the journal is refused: {illegal}"));
-                return;
-            }
-        };
-        let mut seat = Seat::new(self.seats, self.epoch, machine, skew_ms);
-        let led = seat.machine.lead(Epoch(self.epoch), seat.clock(self.now));
-        self.leader = Some(seat);
-        match led {
-            Ok(led) => self.take_in(led),
-            Err(illegal) => {
-                self.judge.check(Promise::Sound, false, || format!("it cannot lead: {illegal}"));
+                None
             }
         }
     }
 
-    /// The process is gone, with all that it knew.
-    pub(crate) fn coordinator_dies(&mut self) {
-        self.leader = None;
+    /// The leading process is gone, with all that it knew.
+    pub(super) fn coordinator_dies(&mut self) {
         self.dies_at = None;
-        self.say("coordinator", "is dead");
-        self.links_lost();
+        if let Some(number) = self.leads.take() {
+            self.process_ends(number);
+        }
         self.at(500, Happening::CoordinatorStarts);
+    }
+
+    fn process_ends(&mut self, number: u64) {
+        if let Some(seat) = self.seats.remove(&number) {
+            self.say("coordinator", format!("of epoch {} is dead", seat.epoch));
+            self.links_lost(number);
+        }
     }
 
     /// The coordinator will die at one of the next records.
@@ -62,163 +118,189 @@ impl Fleet {
         self.dies_at = Some(self.journal.len() + records);
     }
 
-    /// The coordinator stops for a while, another one takes over, and the old one wakes up.
-    pub(crate) fn depose_coordinator(&mut self) {
-        let Some(leader) = self.leader.take() else { return };
-        self.say("coordinator", format!("of epoch {} sleeps", leader.epoch));
-        self.stale = Some(leader);
-        self.links_lost();
+    /// The coordinator stops for a while, another one takes over, and the old one wakes up. Whether there was one.
+    pub(crate) fn depose_coordinator(&mut self) -> bool {
+        let Some(number) = self.leads.take() else { return false };
+        self.falls_asleep(number);
+        for host in 0..self.hosts.len() {
+            // Some agents notice at once, others when the link has been silent for long.
+            if self.below(2) == 0 { self.cut(host) } else { self.silence(host) }
+        }
         self.at(500, Happening::CoordinatorStarts);
-        let wakes = 600 + self.below(20_000);
-        self.at(wakes, Happening::StaleWakes);
+        true
     }
 
-    /// It repeats whatever it may still want. Its store is not its own any more: the first record that it wants to append ends it.
-    pub(super) fn stale_wakes(&mut self) {
-        let Some(mut stale) = self.stale.take() else { return };
-        self.say("coordinator", format!("of epoch {} wakes up", stale.epoch));
-        let now = stale.clock(self.now);
-        for command in stale.machine.wants().commands {
-            if let Some(host) = self.names.get(&command.host).copied() {
-                self.down(host, ToAgent::Do(Box::new(command)));
-            }
+    fn falls_asleep(&mut self, number: u64) {
+        let Some(seat) = self.seats.get_mut(&number) else { return };
+        seat.asleep = true;
+        let epoch = seat.epoch;
+        self.say("coordinator", format!("of epoch {epoch} sleeps"));
+        let sleeps = 600 + self.below(20_000);
+        self.at(sleeps, Happening::OldOneWakes { seat: number });
+    }
+
+    /// It believes that no time has passed, and takes in at once whatever came.
+    pub(super) fn old_one_wakes(&mut self, number: u64) {
+        let Some(seat) = self.seats.get_mut(&number) else { return };
+        seat.asleep = false;
+        let (epoch, clock) = (seat.epoch, seat.clock(self.now));
+        for event in std::mem::take(&mut seat.inbox) {
+            drop(seat.runs.event(event, clock));
         }
-        let decided = stale.machine.input(Input::Tick, now);
-        if self.epoch > stale.epoch || !decided.records.is_empty() {
-            self.say("coordinator", format!("of epoch {} is refused by the store", stale.epoch));
+        self.say("coordinator", format!("of epoch {epoch} wakes up"));
+        self.turn(number);
+        self.at(SWEEP_MS, Happening::OldOneSweeps { seat: number });
+    }
+
+    pub(super) fn old_one_sweeps(&mut self, number: u64) {
+        let Some(seat) = self.seats.get_mut(&number) else { return };
+        // As the drive does: one that has nothing to append would keep its agents for ever.
+        if seat.epoch.0 != self.epoch {
+            self.process_ends(number);
+            return;
         }
+        seat.runs.sweep();
+        self.turn(number);
+        self.at(SWEEP_MS, Happening::OldOneSweeps { seat: number });
+    }
+
+    /// A process that is awake, does not lead and believes to.
+    pub(super) fn old_one(&self) -> Option<u64> {
+        self.seats
+            .iter()
+            .find_map(|(number, seat)| (self.leads != Some(*number) && !seat.asleep).then_some(*number))
     }
 
     pub(super) fn coordinator_hears(&mut self, host: usize, link: Link, message: ToCoordinator) {
-        if self.leader.as_ref().is_none_or(|leader| leader.number != link.seat) {
+        self.reaches(
+            host,
+            link,
+            match message {
+                ToCoordinator::Accepted(action) => What::Accepted { action },
+                ToCoordinator::Outcome(action, outcome) => What::Outcome { action, outcome },
+                ToCoordinator::Reading(ask, reading) => What::Reading { ask, reading },
+                ToCoordinator::Census(census) => What::Census(census),
+            },
+        );
+    }
+
+    /// What a link brings to the process at its other end.
+    pub(super) fn reaches(&mut self, host: usize, link: Link, what: What) {
+        let Some(seat) = self.seats.get_mut(&link.seat) else { return };
+        let event = Event { host: self.hosts[host].name.clone(), link: LinkNumber(link.number), what };
+        if seat.asleep {
+            seat.inbox.push(event);
             return;
         }
-        // What an older link still carried arrives too, sometimes.
-        if self.hosts[host].link != Some(link) && !self.strikes(Fault::MessageLate) {
+        let clock = seat.clock(self.now);
+        drop(seat.runs.event(event, clock));
+        self.turn(link.seat);
+    }
+
+    /// A timer of that process.
+    pub(super) fn wakes(&mut self, number: u64) {
+        let now = self.now;
+        let Some(seat) = self.seats.get_mut(&number) else { return };
+        // A wake that an earlier one has overtaken is none.
+        if seat.asleep || seat.wake_queued != Some(now) {
             return;
         }
-        let name = self.hosts[host].name.clone();
-        self.input(match message {
-            ToCoordinator::Accepted(action) => Input::Accepted { host: name, action },
-            ToCoordinator::Outcome(action, outcome) => Input::Outcome { host: name, action, outcome },
-            ToCoordinator::Reading(ask, reading) => Input::Reading { host: name, ask, reading: *reading },
-            ToCoordinator::Census(census) => Input::Census { host: name, census: *census },
-        });
+        seat.wake_queued = None;
+        self.turn(number);
+        self.check_wake(number);
     }
 
-    pub(super) fn input(&mut self, input: Input) {
-        let Some(leader) = &mut self.leader else { return };
-        let now = leader.clock(self.now);
-        let decided = leader.machine.input(input, now);
-        self.take_in(decided);
+    /// A wish to the coordinator that leads. Without one there is no answer, which is no refusal.
+    pub(crate) fn operate(&mut self, wish: Operate) -> Result<(), OperatorRefusal> {
+        match self.leads {
+            Some(number) => self.asks(number, "operator", wish),
+            None => Ok(()),
+        }
     }
 
-    pub(crate) fn operate(&mut self, command: Operate) -> Result<(), OperatorRefusal> {
-        let Some(leader) = &mut self.leader else { return Ok(()) };
-        let now = leader.clock(self.now);
-        let text = format!("{command:?}");
-        let decided = match leader.machine.operate("bob", command, now) {
-            Ok(decided) => decided,
-            Err(refusal) => {
-                self.say("operator", format!("{text}: {refusal}"));
-                return Err(refusal);
-            }
-        };
-        self.say("operator", text);
-        self.take_in(decided);
-        Ok(())
+    /// A wish to a coordinator that only believes to lead. Whether there is one.
+    pub(crate) fn ask_the_old_one(&mut self, wish: Operate) -> bool {
+        let Some(number) = self.old_one() else { return false };
+        drop(self.asks(number, "operator (to the old coordinator)", wish));
+        true
     }
 
-    /// Makes the records durable, unless the coordinator dies in the middle; then sends what is wanted.
-    fn take_in(&mut self, decided: Decided) {
-        let Decided { records, touched } = decided;
-        if !records.is_empty() {
-            if self.now < self.store_full_until {
-                self.say("coordinator", "cannot write its store");
-                self.fold(&records);
-                self.coordinator_dies();
-                return;
+    fn asks(&mut self, number: u64, who: &str, wish: Operate) -> Result<(), OperatorRefusal> {
+        let text = format!("{wish:?}");
+        let granted = self.grants(number, wish);
+        match &granted {
+            Ok(()) => self.say(who, text),
+            Err(refusal) => self.say(who, format!("{text}: {refusal}")),
+        }
+        // Also after a refusal: the run may have been taken up again for it.
+        self.turn(number);
+        granted
+    }
+
+    fn grants(&mut self, number: u64, wish: Operate) -> Result<(), OperatorRefusal> {
+        let run = self.run.clone();
+        let Some(seat) = self.seats.get(&number) else { return Ok(()) };
+        let clock = seat.clock(self.now);
+        if seat.machine(&run).is_none() {
+            match wish {
+                Operate::Rollback { .. } => {}
+                Operate::Approve { .. }
+                | Operate::Pause
+                | Operate::Resume { .. }
+                | Operate::Retry { .. }
+                | Operate::Abort => return Err(OperatorRefusal::Finished),
             }
-            let early = touched.iter().any(|host| {
-                let leader = self.leader.as_ref();
-                leader.is_some_and(|leader| !leader.machine.wants_of(host).commands.is_empty())
-            });
-            self.judge.check(Promise::P4, !early, || "commands before their intent is durable".to_owned());
-            if let Some(dies_at) = self.dies_at.filter(|at| *at < self.journal.len() + records.len()) {
-                let mut kept = dies_at.saturating_sub(self.journal.len());
-                if kept == 0 || !self.struck(Fault::CoordinatorTornTail) {
-                    // A batch is durable as a whole or not at all, where the store keeps its word.
-                    kept = if self.below(2) == 0 { 0 } else { records.len() };
-                }
-                self.injected(Fault::CoordinatorKilled);
-                self.fold(&records);
-                for record in &records[..kept] {
-                    self.append(record);
-                }
-                self.coordinator_dies();
-                return;
-            }
-            for record in &records {
-                self.append(record);
+            let Some(machine) = self.replayed() else { return Ok(()) };
+            let Some(seat) = self.seats.get_mut(&number) else { return Ok(()) };
+            if let Err(illegal) = seat.runs.adopt(run.clone(), machine, clock) {
+                let leads = self.leads == Some(number);
+                self.judge.check(Promise::Sound, !leads, || format!("it cannot lead again: {illegal}"));
+                return Ok(());
             }
         }
-        let Some(leader) = &mut self.leader else { return };
-        leader.machine.confirm(leader.machine.state().last_seq());
-        let mut commands = Vec::new();
-        let mut readings = Vec::new();
-        for host in &touched {
-            let (of_host, asked) = leader.unsent(host);
-            commands.extend(of_host);
-            readings.extend(asked);
-        }
-        self.wake_later();
-        for command in commands {
-            self.send_command(command);
-        }
-        for want in readings {
-            self.send_reading(want);
+        let Some(seat) = self.seats.get_mut(&number) else { return Ok(()) };
+        match seat.runs.operate(&run, "bob", wish, clock) {
+            Ok(()) => Ok(()),
+            Err(Refusal::Operator(refusal)) => Err(refusal),
+            Err(refusal @ (Refusal::NoRun | Refusal::Busy { .. })) => {
+                self.judge.check(Promise::Sound, false, || format!("the only run is refused: {refusal}"));
+                Ok(())
+            }
         }
     }
 
-    pub(super) fn append(&mut self, record: &Record) {
-        let line = serde_json::to_vec(record).unwrap_or_default();
-        // What is written is what is read back; in a large fleet, of some.
-        if self.hosts.len() < 200 || record.seq.is_multiple_of(16) {
-            let back: Option<Record> = serde_json::from_slice(&line).ok();
-            self.judge.check(Promise::Sound, back.as_ref() == Some(record), || {
-                format!("record {} is not read back as it was written", record.seq)
-            });
+    /// The drive's turn after whatever came: the time, the journal, and only then the links.
+    pub(super) fn turn(&mut self, number: u64) {
+        let Some(seat) = self.seats.get_mut(&number) else { return };
+        let clock = seat.clock(self.now);
+        seat.runs.tick(clock);
+        let appends = seat.runs.appends();
+        match self.append_all(number, &appends) {
+            Ok(()) => {}
+            Err(_) if self.leads == Some(number) => return self.coordinator_dies(),
+            Err(_) => return self.process_ends(number),
         }
-        self.hasher.update(&line);
-        self.hasher.update(b"\n");
-        self.trace.record(self.now - START_MS, record);
-        self.against_the_world(record);
-        self.watcher.read(record, self.now, &mut self.judge);
-        self.journal.push(record.clone());
-    }
-
-    pub(super) fn wake_later(&mut self) {
-        let Some(leader) = &self.leader else { return };
-        let Some(wake_ms) = leader.machine.wake_at_ms() else { return };
-        let (seat, delay) = (leader.number, wake_ms.saturating_sub(leader.clock(self.now)).max(1));
-        let at = self.now + delay;
-        if self.wake_queued.is_none_or(|queued| queued > at || queued < self.now) {
-            self.wake_queued = Some(at);
-            self.at(delay, Happening::Wake { seat });
+        let outbox = Outbox::default();
+        let Some(seat) = self.seats.get_mut(&number) else { return };
+        seat.runs.durable(&outbox);
+        self.wake_later(number);
+        for (host, message) in outbox.into_messages() {
+            if let ToAgent::Do(command) = &message {
+                self.check_sent(number, command);
+            }
+            self.down(self.names[&host], message);
         }
     }
 
-    fn send_command(&mut self, command: Command) {
-        let action = &command.action;
-        self.judge.check(Promise::P1, !self.watcher.halted, || format!("{action} leaves while halted"));
-        let durable = self.watcher.intents.contains(action);
-        self.judge.check(Promise::P4, durable, || format!("{action} leaves without a durable intent"));
-        let host = self.names[&command.host];
-        self.down(host, ToAgent::Do(Box::new(command)));
-    }
-
-    fn send_reading(&mut self, want: ReadingWant) {
-        let host = self.names[&want.host];
-        self.down(host, ToAgent::Read { ask: want.ask, request: want.request });
+    fn wake_later(&mut self, number: u64) {
+        let now = self.now;
+        let Some(seat) = self.seats.get_mut(&number) else { return };
+        let Some(wake_ms) = seat.runs.wake_at_ms() else { return };
+        let delay = wake_ms.saturating_sub(seat.clock(now)).max(1);
+        let at = now + delay;
+        if seat.wake_queued.is_none_or(|queued| queued > at || queued < now) {
+            seat.wake_queued = Some(at);
+            self.at(delay, Happening::Wake { seat: number });
+        }
     }
 }

@@ -6,6 +6,7 @@
 mod agents;
 mod coordinator;
 mod network;
+mod store;
 mod world;
 
 use crate::fault::Fault;
@@ -16,12 +17,13 @@ use crate::promise::Judge;
 use crate::seat::Seat;
 use crate::trace::{LAST, Trace};
 use crate::watcher::Watcher;
-use network::{ToAgent, ToCoordinator};
+pub(crate) use network::ToAgent;
+use network::ToCoordinator;
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
-use replank_common::ids::{Epoch, GuestUuid, HostName};
+use replank_common::ids::{Epoch, GuestUuid, HostName, RunId};
 use replank_core::gate::Gate;
-use replank_core::run::{Index, Input, Machine, Record};
+use replank_core::run::{Index, Record};
 use sha2::{Digest, Sha256};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -56,7 +58,12 @@ pub(crate) enum Happening {
         host: usize,
     },
     CoordinatorStarts,
-    StaleWakes,
+    OldOneWakes {
+        seat: u64,
+    },
+    OldOneSweeps {
+        seat: u64,
+    },
     Wake {
         seat: u64,
     },
@@ -82,17 +89,19 @@ pub(crate) struct Fleet {
     queued: u64,
     pub(crate) events: u64,
     links: u64,
-    seats: u64,
+    seats_ever: u64,
     pub(crate) hosts: Vec<SimHost>,
     names: BTreeMap<HostName, usize>,
     /// By host: the highest epoch of which a command was answered or begun, whatever its agent believes.
     obeyed: Vec<Epoch>,
     pub(crate) index: Arc<Index>,
+    run: RunId,
     pub(crate) journal: Vec<Record>,
     hasher: Sha256,
-    pub(crate) leader: Option<Seat>,
-    stale: Option<Seat>,
-    wake_queued: Option<u64>,
+    /// The coordinator processes, by their number.
+    seats: BTreeMap<u64, Seat>,
+    /// The one that began last, if it is awake and alive.
+    pub(crate) leads: Option<u64>,
     epoch: u64,
     pub(crate) profile: Profile,
     pub(crate) quiet: bool,
@@ -140,17 +149,17 @@ impl Fleet {
             queued: 0,
             events: 0,
             links: 0,
-            seats: 0,
+            seats_ever: 0,
             names,
             obeyed: vec![Epoch(0); hosts.len()],
             watcher: Watcher::new(index.clone()),
             index,
+            run: run_id(),
             hosts,
             journal: Vec::new(),
             hasher: Sha256::new(),
-            leader: None,
-            stale: None,
-            wake_queued: None,
+            seats: BTreeMap::new(),
+            leads: None,
             epoch: 0,
             profile,
             quiet: false,
@@ -166,12 +175,8 @@ impl Fleet {
         }
     }
 
-    /// The run is created; the coordinator and the agents start.
+    /// The coordinator and the agents start; the first to lead creates the run.
     pub(crate) fn begin(&mut self) {
-        let (_, created) = Machine::create(self.index.clone(), run_id(), "alice", self.now);
-        for record in &created.records {
-            self.append(record);
-        }
         self.at(0, Happening::CoordinatorStarts);
         for host in 0..self.hosts.len() {
             self.dial_soon(host, 10);
@@ -253,23 +258,14 @@ impl Fleet {
                 self.agent_starts(host);
             }
             Happening::CoordinatorStarts => self.coordinator_starts(),
-            Happening::StaleWakes => self.stale_wakes(),
-            // A wake that an earlier one has overtaken is none.
-            Happening::Wake { .. } if self.wake_queued != Some(self.now) => {}
-            Happening::Wake { seat } => {
-                self.wake_queued = None;
-                if self.leader.as_ref().is_some_and(|leader| leader.number == seat) {
-                    self.input(Input::Tick);
-                    self.check_wake();
-                } else {
-                    self.wake_later();
-                }
-            }
+            Happening::OldOneWakes { seat } => self.old_one_wakes(seat),
+            Happening::OldOneSweeps { seat } => self.old_one_sweeps(seat),
+            Happening::Wake { seat } => self.wakes(seat),
             Happening::MoveEnds { host, guest } => self.move_ends(host, guest),
         }
     }
 
     pub(crate) fn is_finished(&self) -> bool {
-        self.watcher.end.is_some() && self.leader.is_some()
+        self.watcher.end.is_some() && self.leads.is_some()
     }
 }

@@ -6,7 +6,8 @@ use crate::host::Link;
 use replank_common::ids::ActionId;
 use replank_common::outcome::Outcome;
 use replank_common::reading::{Reading, ReadingRequest};
-use replank_core::run::{Command, Input};
+use replank_core::run::Command;
+use replank_core::runs::What;
 
 #[derive(Debug, Clone)]
 pub(crate) enum ToAgent {
@@ -74,18 +75,21 @@ impl Fleet {
             return;
         }
         let cut = self.now < at.deaf_until || self.now < at.mute_until;
-        let name = at.name.clone();
-        let Some(leader) = self.leader.as_mut().filter(|_| !cut) else {
+        // Whoever answers; a coordinator that is older than one that was obeyed is refused by the agent.
+        let answers = self.old_one().filter(|_| self.below(4) == 0).or(self.leads).filter(|_| !cut);
+        let seen = self.hosts[host].epoch_seen;
+        let answers = answers.filter(|number| self.seats[number].epoch >= seen);
+        let Some(seat) = answers else {
             self.dial_soon(host, REDIAL_MS);
             return;
         };
         self.links += 1;
-        let link = Link { seat: leader.number, number: self.links };
-        leader.linked(&name);
+        let link = Link { seat, number: self.links };
+        let hello = self.hosts[host].hello();
         self.hosts[host].link = Some(link);
         self.hosts[host].linked_since = self.now;
-        let hello = self.hosts[host].hello();
-        self.input(Input::LinkUp { host: name, hello });
+        self.hosts[host].epoch_seen = self.seats[&seat].epoch;
+        self.reaches(host, link, What::Up(hello));
         if self.struck(Fault::LinkBroken) {
             let life = self.below(20_000);
             self.at(life, Happening::LinkBreaks { host, link });
@@ -99,8 +103,7 @@ impl Fleet {
         }
         self.hosts[host].link = None;
         self.dial_soon(host, 100);
-        let name = self.hosts[host].name.clone();
-        self.input(Input::LinkDown { host: name });
+        self.reaches(host, link, What::Down);
     }
 
     pub(super) fn cut(&mut self, host: usize) {
@@ -109,9 +112,10 @@ impl Fleet {
         }
     }
 
-    pub(super) fn links_lost(&mut self) {
+    /// The process at the other end is gone.
+    pub(super) fn links_lost(&mut self, seat: u64) {
         for host in 0..self.hosts.len() {
-            if self.hosts[host].link.take().is_some() {
+            if self.hosts[host].link.take_if(|link| link.seat == seat).is_some() {
                 let delay = 100 + self.below(900);
                 self.dial_soon(host, delay);
             }

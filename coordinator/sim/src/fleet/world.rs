@@ -4,11 +4,11 @@ use super::Fleet;
 use crate::promise::Promise;
 use replank_core::gate::Gate;
 use replank_core::plan::{Undo, Work};
-use replank_core::run::{End, Event, MAX_READING_AGE_MS, Machine, Record};
+use replank_core::run::{Command, End, Event, MAX_READING_AGE_MS, Machine, Record};
 
 impl Fleet {
     /// What the record says, compared with the world itself.
-    pub(super) fn against_the_world(&mut self, record: &Record) {
+    pub(super) fn against_the_world(&mut self, by: u64, record: &Record) {
         let now = self.now;
         match &record.event {
             Event::Sent { step: id, .. } => {
@@ -49,11 +49,9 @@ impl Fleet {
                 self.judge.check(Promise::P1, !first, || format!("{} did not reboot", host.name));
             }
             Event::Finished { end: End::Aborted } | Event::RollbackRefused { .. } => {
-                let unheard = self
-                    .hosts
-                    .iter()
-                    .enumerate()
-                    .filter(|(_, host)| host.link.is_none() || now - host.linked_since < 60_000);
+                let unheard = self.hosts.iter().enumerate().filter(|(_, host)| {
+                    host.link.is_none_or(|link| link.seat != by) || now - host.linked_since < 60_000
+                });
                 self.unheard.push((now, unheard.map(|(at, _)| at).collect()));
             }
             Event::GuestTwice { guest, .. } => {
@@ -64,24 +62,42 @@ impl Fleet {
         }
     }
 
-    /// What is durable and what is not yet fold into the state of the process.
-    pub(crate) fn fold(&mut self, unsynced: &[Record]) {
-        let Some(leader) = &self.leader else { return };
-        let folded = Machine::replay(self.index.clone(), self.journal.iter().chain(unsynced));
-        let same = folded.as_ref().is_ok_and(|folded| folded.state() == leader.machine.state());
+    /// What was durable when the process decided, and what is not yet, fold into its state.
+    pub(super) fn fold(&mut self, seat: u64, unsynced: &[Record]) {
+        let Some(machine) = self.seats.get(&seat).and_then(|seat| seat.machine(&self.run)) else { return };
+        let first = unsynced.first().and_then(|record| usize::try_from(record.seq).ok());
+        let known = first.map_or(self.journal.len(), |first| first.saturating_sub(1).min(self.journal.len()));
+        let folded = Machine::replay(self.index.clone(), self.journal[..known].iter().chain(unsynced));
+        let same = folded.as_ref().is_ok_and(|folded| folded.state() == machine.state());
         self.judge.check(Promise::Fold, same, || match folded {
             Ok(_) => "the fold of the journal is another state than the live one".to_owned(),
             Err(illegal) => format!("the journal does not fold: {illegal}"),
         });
     }
 
-    /// A machine that has just looked at everything that was due has nothing due.
-    pub(super) fn check_wake(&mut self) {
-        let Some(leader) = &self.leader else { return };
-        let (wake_ms, now) = (leader.machine.wake_at_ms(), leader.clock(self.now));
+    pub(crate) fn fold_of_the_leader(&mut self) {
+        if let Some(number) = self.leads {
+            self.fold(number, &[]);
+        }
+    }
+
+    /// Runs that have just looked at everything that was due have nothing due.
+    pub(super) fn check_wake(&mut self, number: u64) {
+        let Some(seat) = self.seats.get(&number) else { return };
+        let (wake_ms, now) = (seat.runs.wake_at_ms(), seat.clock(self.now));
         self.judge.check(Promise::Quiet, wake_ms.is_none_or(|wake_ms| wake_ms > now), || {
             format!("it is {now}, and the run wants to be woken at {wake_ms:?}: it would never sleep")
         });
+    }
+
+    /// A command leaves: P4, and P1 of whoever could know of the halt.
+    pub(super) fn check_sent(&mut self, by: u64, command: &Command) {
+        let action = &command.action;
+        let leads = self.leads == Some(by);
+        self.judge
+            .check(Promise::P1, !(leads && self.watcher.halted), || format!("{action} leaves while halted"));
+        let durable = self.watcher.intents.contains(action);
+        self.judge.check(Promise::P4, durable, || format!("{action} leaves without a durable intent"));
     }
 
     /// P7: nothing borrowed is left on a host; after a whole rollback, nothing at all.
