@@ -146,6 +146,8 @@ pub(super) fn remove_leftover(path: &Path) -> Result<(), FileError> {
 fn remove_if_there(path: &Path) -> Result<(), FileError> {
     match rfs::unlinkat(CWD, path, AtFlags::empty()) {
         Ok(()) | Err(Errno::NOENT | Errno::NOTDIR) => Ok(()),
+        // A read-only file system says so before it looks for the name.
+        Err(Errno::ROFS) if matches!(rfs::lstat(path), Err(Errno::NOENT | Errno::NOTDIR)) => Ok(()),
         Err(e) => Err(FileError::new("remove", path, e)),
     }
 }

@@ -4,7 +4,7 @@
 //! files and nothing else. Daemons are held by policy-rc.d, which the maintainer scripts of Debian ask before they touch one
 //! (deb-systemd-invoke, invoke-rc.d); see `actions::packages_install`.
 
-use super::apt_text::{self, QUERY};
+use super::apt_text::{self, QUERY, TARGETS, Target};
 use super::{
     ASK, COMMIT, Commit, Contents, FETCH, Installed, PackageFile, Packages, PackagesError, Resolved, Result,
     run, scriptlet, unreadable,
@@ -72,6 +72,28 @@ impl<'a> Apt<'a> {
         command
             .args(["-o", &format!("Dir::Etc::sourcelist={}", self.host.at(repository).display())])
             .args(["-o", "Dir::Etc::sourceparts=-"])
+    }
+
+    /// The fetched files of the sources in this file.
+    fn targets(&self, sources: &Path) -> Result<Vec<Target>> {
+        let command = self.with_only(self.apt("apt-get"), sources);
+        let output = run(self.host, &command.args(["indextargets", "--format", TARGETS]))?;
+        Ok(apt_text::targets(&output.text()))
+    }
+
+    /// The files with the host's other sources, as apt reads them (sources.list(5)).
+    fn other_sources(&self, but: &Path) -> Result<Vec<PathBuf>> {
+        let is_read = |path: &Path| path.extension().is_some_and(|e| e == "list" || e == "sources");
+        let mut found = vec![PathBuf::from("/etc/apt/sources.list")];
+        let parts = Path::new("/etc/apt/sources.list.d");
+        match fs::read_dir(self.host.at(parts)) {
+            Ok(entries) => found.extend(entries.flatten().map(|entry| parts.join(entry.file_name()))),
+            Err(e) if e.kind() == std::io::ErrorKind::NotFound => {}
+            Err(e) => return Err(FileError::new("list", self.host.at(parts), e).into()),
+        }
+        found.retain(|path| path != but && is_read(path) && self.host.at(path).exists());
+        found.sort();
+        Ok(found)
     }
 
     /// No source and no pin, so that there is nothing but the files named and nothing to be downloaded. (`--no-download` would have apt
@@ -166,22 +188,24 @@ impl Packages for Apt<'_> {
     }
 
     fn forget(&self, repository: &Path) -> Result<()> {
-        let command = self.with_only(self.apt("apt-get"), repository);
-        let output = run(self.host, &command.args(["indextargets", "--format", "$(FILENAME)"]))?;
-        let text = output.text();
-        let mut stems = BTreeSet::new();
-        for file in text.lines().map(Path::new) {
-            // The release file lies beside the index under the same name up to the last underscore.
-            let name = file.file_name().map(|n| n.to_string_lossy().into_owned()).unwrap_or_default();
-            if let (Some(parent), Some((stem, _))) = (file.parent(), name.rsplit_once('_')) {
-                stems.insert((parent.to_owned(), stem.split("_dists_").next().unwrap_or(stem).to_owned()));
+        let (mut kept, mut releases, mut indexes) = (BTreeSet::new(), BTreeSet::new(), BTreeSet::new());
+        for target in self.targets(repository)? {
+            releases.extend(target.releases);
+            indexes.insert(target.index);
+        }
+        // The host's own sources may name the same repository, and names of indexes begin alike.
+        for other in self.other_sources(repository)? {
+            for target in self.targets(&other)? {
+                kept.extend(target.releases);
+                kept.insert(target.index);
             }
         }
-        for (directory, stem) in stems {
-            for entry in fs::read_dir(&directory).into_iter().flatten().flatten() {
-                if entry.file_name().to_string_lossy().starts_with(&stem) {
-                    fs::remove_file(entry.path()).map_err(|e| FileError::new("remove", entry.path(), e))?;
-                }
+        // Indexes last: apt tells of what is there, and after a crash of what is left.
+        for path in releases.iter().chain(&indexes).filter(|path| !kept.contains(*path)) {
+            match fs::remove_file(path) {
+                Ok(()) => {}
+                Err(e) if e.kind() == std::io::ErrorKind::NotFound => {}
+                Err(e) => return Err(FileError::new("remove", path, e).into()),
             }
         }
         Ok(())

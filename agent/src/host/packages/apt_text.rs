@@ -113,6 +113,32 @@ pub(super) fn listed(text: &str) -> Vec<PathBuf> {
         .collect()
 }
 
+/// What `apt-get indextargets` is asked for: the index as it lies on the host, and its name within the repository.
+pub(super) const TARGETS: &str = "$(FILENAME)\t$(METAKEY)";
+
+/// One fetched index of a repository, and where its release files lie if they are there.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Target {
+    pub(super) index: PathBuf,
+    pub(super) releases: Vec<PathBuf>,
+}
+
+/// Reads lines of [`TARGETS`]. apt names a fetched file by its address with `_` for `/`, so that all files of one repository begin alike,
+/// and those of others may (`…_debian_dists_bookworm_…`, `…_debian-security_dists_…`): the part that is the repository's own ends where the name of
+/// the index begins.
+pub(super) fn targets(text: &str) -> Vec<Target> {
+    let target = |line: &str| {
+        let (path, key) = line.split_once('\t')?;
+        let index = PathBuf::from(path);
+        let name = index.file_name()?.to_str()?;
+        let repository = &name[..name.rfind(&format!("_{}", key.replace('/', "_")))?];
+        let beside = |release: &&str| index.with_file_name(format!("{repository}_{release}"));
+        let releases = ["InRelease", "Release", "Release.gpg"].iter().map(beside).collect();
+        Some(Target { index, releases })
+    };
+    text.lines().filter_map(target).collect()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -181,5 +207,22 @@ mod tests {
                     hrw-r--r-- root/root         0 2025-04-01 10:00 ./usr/lib/y link to ./usr/lib/z\n";
         let listed: Vec<String> = listed(text).iter().map(|p| p.display().to_string()).collect();
         assert_eq!(listed, ["/usr/lib/a b.so", "/usr/lib/x.so", "/usr/lib/y"]);
+    }
+
+    #[test]
+    fn the_files_of_one_repository_are_told_from_those_of_others_that_begin_alike() {
+        let lists = "/var/lib/apt/lists";
+        let text = format!(
+            "{lists}/mirror.example_debian_dists_bookworm_main_binary-amd64_Packages.lz4\tmain/binary-amd64/Packages\n\
+             {lists}/_srv_repo_apt_._Packages\tPackages\nno line of it\n"
+        );
+        let found = targets(&text);
+        let [archive, flat] = found.as_slice() else { panic!("{found:?}") };
+        assert_eq!(
+            archive.releases[0],
+            PathBuf::from(lists).join("mirror.example_debian_dists_bookworm_InRelease")
+        );
+        assert_eq!(flat.index, PathBuf::from(lists).join("_srv_repo_apt_._Packages"));
+        assert_eq!(flat.releases[1], PathBuf::from(lists).join("_srv_repo_apt_._Release"));
     }
 }
