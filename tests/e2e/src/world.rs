@@ -26,17 +26,16 @@ cut -d ' ' -f 4- $new/unknown | xargs -r -d '\n' sha256sum | cut -d ' ' -f 1 | p
 sort $new/known >$seen
 rm -r $new
 sed 's/^[^ ]* [^ ]* [^ ]* /file /' $seen
-find etc opt usr -xdev -path etc/replank -prune -o -type f -printf 'mode %p\t%m %U:%G\n'
-find etc opt usr run/systemd/system -xdev -type l -printf 'link %p\t%l\n'
-find etc opt usr -xdev -path etc/replank -prune -o -type d -printf 'dir %p\t%m %U:%G\n'
+find etc opt usr run/systemd/system -xdev -path etc/replank -prune -o -type l -printf 'link %p\t%l\n' \
+    -o -path 'run/*' -o -type f -printf 'mode %p\t%m %U:%G\n' -o -type d -printf 'dir %p\t%m %U:%G\n'
 dpkg-query -W -f 'deb ${Package}:${Architecture}\t${Version} ${db:Status-Abbrev}\n'
 apt-mark showauto | sed 's/^/auto /; s/$/\tyes/'
 rpm -qa --qf 'rpm %{NAME}\t%{VERSION}-%{RELEASE}\n' 2>/dev/null || :
-systemctl list-unit-files --no-legend --no-pager | awk '{print "unitfile " $1 "\t" $2}'
-for u in libvirtd.service libvirtd.socket libvirtd-ro.socket libvirtd-admin.socket libvirtd-tcp.socket libvirtd-tls.socket \
-         virtlogd.service virtlogd.socket virtlockd.service virtlockd.socket libvirt-guests.service; do
-    printf 'active %s\t%s\n' "$u" "$(systemctl is-active "$u" || :)"
-done
+# What the state of any other unit comes from, files and links, is above; to ask for all of them takes systemd most of a second.
+systemctl list-unit-files --no-legend --no-pager '*virt*' | awk '{print "unitfile " $1 "\t" $2}'
+set -- libvirtd.service libvirtd.socket libvirtd-ro.socket libvirtd-admin.socket libvirtd-tcp.socket libvirtd-tls.socket \
+       virtlogd.service virtlogd.socket virtlockd.service virtlockd.socket libvirt-guests.service
+for u in $(systemctl is-active "$@" || :); do printf 'active %s\t%s\n' "$1" "$u"; shift; done
 virsh list --all --name | sed '/^$/d; s/^/domain /; s/$/\tknown/'
 "#;
 

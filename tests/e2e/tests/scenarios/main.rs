@@ -12,6 +12,7 @@ mod lab_hazards;
 mod lab_link_cut;
 mod lab_metrics;
 mod lab_refusals;
+mod lab_sweep;
 mod lab_voyage;
 
 /// What a way back leaves by design: it is said in the plan, or belongs to the system.
