@@ -6,15 +6,16 @@
 //! replank_crash::crash_point!("ledger.intended");
 //! ```
 //!
-//! Without the feature `crash-points` the macro is an empty inline function; released builds never have the feature. With it, two
-//! environment variables decide, both read at every boundary:
+//! Without the feature `crash-points` the macro is an empty inline function; released builds never have the feature. With it, these
+//! environment variables decide, read at every boundary:
 //!
 //! | variable | meaning |
 //! | --- | --- |
 //! | `REPLANK_CRASH_AT=name[:nth]` | die at the nth time (from 1, which is also the default) that this process reaches `name` |
 //! | `REPLANK_CRASH_ONCE_FILE=path` | die at each boundary that `path` does not list yet, after listing it durably |
+//! | `REPLANK_CRASH_ONLY=beginning` | with the list: die at no boundary whose name begins otherwise |
 //!
-//! With the second, one scenario that is started again and again until it ends has crashed once at *every* boundary it
+//! With the list, one scenario that is started again and again until it ends has crashed once at *every* boundary it
 //! meets. Dying is `abort()`: no destructor runs, nothing is flushed.
 
 /// Marks a boundary; see the crate's documentation. The name is a literal, unique in the program.
@@ -58,7 +59,8 @@ mod armed {
                 die(name);
             }
         }
-        if let Some(path) = std::env::var_os("REPLANK_CRASH_ONCE_FILE") {
+        let only = std::env::var("REPLANK_CRASH_ONLY").unwrap_or_default();
+        if let Some(path) = std::env::var_os("REPLANK_CRASH_ONCE_FILE").filter(|_| name.starts_with(&only)) {
             match list_once(Path::new(&path), name) {
                 Ok(true) => die(name),
                 Ok(false) => {}

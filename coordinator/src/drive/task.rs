@@ -5,7 +5,7 @@ use super::error::{DriveError, Refused};
 use super::handle::{Ask, Handle, Known, News};
 use super::load;
 use crate::links;
-use crate::store::Store;
+use crate::store::{Store, kinds};
 use replank_common::UnixMs;
 use replank_common::ids::{Epoch, RunId};
 use replank_core::run::Operate;
@@ -218,6 +218,7 @@ impl Task {
     /// Durable first; then everything that rests on it.
     async fn commit(&mut self) -> Result<(), DriveError> {
         let appends = self.runs.appends();
+        let kinds = cfg!(feature = "crash-points").then(|| kinds(&appends));
         if !appends.is_empty() {
             let ends: Vec<(RunId, Option<u64>)> = appends
                 .iter()
@@ -234,6 +235,10 @@ impl Task {
         self.runs.durable(&self.links);
         for reply in std::mem::take(&mut self.replies) {
             reply(&self.runs);
+        }
+        // An instant at which the crash tests kill the coordinator, named as those of the journal.
+        if let Some(kinds) = kinds.filter(|kinds| !kinds.is_empty()) {
+            replank_crash::reach(&format!("drive.sent {kinds}"));
         }
         Ok(())
     }

@@ -202,10 +202,15 @@ impl Database {
 /// An instant at which the crash tests kill the coordinator: `journal.append.before sent outcome`, named by what is appended.
 fn boundary(what: &str, appends: &[Append]) {
     if cfg!(feature = "crash-points") {
-        let kinds: Vec<String> =
-            appends.iter().flat_map(|append| &append.records).map(|record| kind(&record.event)).collect();
-        replank_crash::reach(&format!("journal.append.{what} {}", kinds.join(" ")));
+        replank_crash::reach(&format!("journal.append.{what} {}", kinds(appends)));
     }
+}
+
+/// What is appended, by the names of its events.
+pub(crate) fn kinds(appends: &[Append]) -> String {
+    let kinds: Vec<String> =
+        appends.iter().flat_map(|append| &append.records).map(|record| kind(&record.event)).collect();
+    kinds.join(" ")
 }
 
 /// An event's name in the journal.

@@ -14,6 +14,7 @@ mod roster;
 pub use database::Database;
 pub use error::StoreError;
 pub use handle::Store;
+pub(crate) use journal::kinds;
 pub use journal::{Line, RunRow};
 pub use operators::{Asker, Dismissal, OperatorCertificate, Signing};
 pub use roster::{Certificate, Claim};

@@ -16,6 +16,7 @@ use replank_proto::v1::link_response::Message as Heard;
 use replank_proto::v1::{self, LinkRequest};
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 use tokio::net::TcpStream;
@@ -112,6 +113,25 @@ struct Machine {
     holding: bool,
     held: Vec<String>,
     questions: u64,
+    blows: Option<Blows>,
+}
+
+/// Kills the coordinator, as `kill -9` does, while this host has a command and has not answered it: each command's first time before it is
+/// done, its second time after.
+#[derive(Debug)]
+struct Blows {
+    /// The coordinator's process; 0 while there is none.
+    pid: Arc<AtomicU32>,
+    came: BTreeMap<String, usize>,
+}
+
+impl Blows {
+    fn strike(&self) {
+        let pid = self.pid.load(Ordering::SeqCst);
+        assert_ne!(pid, 0, "a command came of a coordinator that does not run");
+        let status = std::process::Command::new("kill").args(["-9", &pid.to_string()]).status();
+        assert!(status.unwrap().success());
+    }
 }
 
 /// A host with one guest.
@@ -393,6 +413,18 @@ impl Host {
                 return vec![answer];
             }
         }
+        let times = machine.blows.as_mut().map(|blows| {
+            let times = blows.came.entry(id.clone()).or_default();
+            *times += 1;
+            *times
+        });
+        if let (Some(times @ (1 | 2)), Some(blows)) = (times, &machine.blows) {
+            blows.strike();
+            if times == 2 {
+                drop(machine.act(id, how));
+            }
+            return Vec::new();
+        }
         if let Some(outcome) = machine.ledger.get(&id) {
             return vec![outcome_of(&id, outcome)];
         }
@@ -406,6 +438,12 @@ impl Host {
             return vec![accepted, Say::Progress(progress)];
         }
         vec![accepted, machine.act(id, how)]
+    }
+
+    /// From here on the coordinator is killed twice over each command.
+    pub fn strike(&self, pid: &Arc<AtomicU32>) {
+        let blows = Blows { pid: Arc::clone(pid), came: BTreeMap::new() };
+        self.machine.lock().unwrap().blows = Some(blows);
     }
 
     /// From here on commands are accepted and not finished.
