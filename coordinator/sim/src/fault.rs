@@ -44,6 +44,8 @@ faults! {
     AgentKilled = "agent-killed",
     /// An agent is killed between an action's intent and its act.
     AgentKilledBeforeAct = "agent-killed-before-act",
+    /// An agent is killed in the middle of an action's act.
+    AgentKilledInAct = "agent-killed-in-act",
     /// An agent is killed between an action's act and its outcome in the ledger.
     AgentKilledAfterAct = "agent-killed-after-act",
     /// An agent is killed between an action's outcome in the ledger and the reply.
@@ -96,6 +98,10 @@ faults! {
     CensusDisagrees = "census-disagrees",
     /// A guest has a job in flight.
     GuestJob = "guest-job",
+    /// A guest begins to use what a step would change, or has changed.
+    GuestUsesIt = "guest-uses-it",
+    /// What a step would do was done by hand before the run.
+    DoneByHand = "done-by-hand",
     /// The old libvirt could not read a guest back.
     WayBackClosed = "way-back-closed",
     /// An operator pauses.

@@ -66,6 +66,7 @@ fn storm_chance(fault: Fault) -> u32 {
         Fault::LinkBroken => 300,
         Fault::ActionSlow | Fault::ActionRefused => 30,
         Fault::AgentKilledBeforeAct
+        | Fault::AgentKilledInAct
         | Fault::AgentKilledAfterAct
         | Fault::AgentKilledAfterLedger
         | Fault::ActionFailed
@@ -83,6 +84,8 @@ fn storm_chance(fault: Fault) -> u32 {
         | Fault::GuestMigratedSeenTwice
         | Fault::CensusDisagrees
         | Fault::GuestJob
+        | Fault::GuestUsesIt
+        | Fault::DoneByHand
         | Fault::OperatorPauses
         | Fault::WayBackClosed => 20,
         Fault::SecondCoordinator

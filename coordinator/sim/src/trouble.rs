@@ -4,7 +4,7 @@ use crate::fault::Fault;
 use crate::fleet::{Death, Fleet, Happening};
 use replank_common::census::{EndCause, GuestState};
 use replank_common::ids::GuestUuid;
-use replank_core::plan::Stage;
+use replank_core::plan::{Stage, Step, Work};
 use replank_core::run::Operate;
 use uuid::Uuid;
 
@@ -17,6 +17,7 @@ macro_rules! of_no_moment {
             | Fault::MessageReordered
             | Fault::LinkBroken
             | Fault::AgentKilledBeforeAct
+            | Fault::AgentKilledInAct
             | Fault::AgentKilledAfterAct
             | Fault::AgentKilledAfterLedger
             | Fault::CoordinatorTornTail
@@ -25,6 +26,7 @@ macro_rules! of_no_moment {
             | Fault::ActionFailed
             | Fault::ActionFailedHalfWay
             | Fault::ActionWithoutReply
+            | Fault::DoneByHand
             | Fault::CoordinatorClockJumps
             | Fault::JournalConflict
     };
@@ -108,7 +110,8 @@ impl Fleet {
             Fault::GuestJob => {
                 self.hosts[host].job_since.get_or_insert(now);
             }
-            Fault::WayBackClosed => self.hosts[host].way_back_closed ^= true,
+            Fault::GuestUsesIt => return self.a_guest_uses_something(),
+            Fault::WayBackClosed => self.hosts[host].things.way_back_closed ^= true,
             Fault::OperatorPauses => return self.wish(Operate::Pause),
             Fault::OperatorResumes => return self.wish(Operate::Resume { acknowledged: Vec::new() }),
             Fault::OperatorAborts => return self.wish(Operate::Abort),
@@ -144,6 +147,29 @@ impl Fleet {
         true
     }
 
+    /// What is at work already has been judged: a guest comes to it only while nothing is.
+    fn a_guest_uses_something(&mut self) -> bool {
+        let index = self.index.clone();
+        let steps = &index.plan().steps;
+        let at = usize::try_from(self.below(steps.len() as u64)).unwrap_or(0);
+        let Some(Step { host, work: Work::Act(action), .. }) = steps.get(at) else { return false };
+        let host = &mut self.hosts[self.names[host]];
+        !host.guests.is_empty() && !host.is_half_done() && host.things.use_it(action)
+    }
+
+    /// Before the run: here and there an operator has done what a step would do.
+    pub(crate) fn done_by_hand(&mut self) {
+        let index = self.index.clone();
+        for step in &index.plan().steps {
+            if let Work::Act(action) = &step.work
+                && self.strikes(Fault::DoneByHand)
+                && self.hosts[self.names[&step.host]].things.do_by_hand(action)
+            {
+                self.injected(Fault::DoneByHand);
+            }
+        }
+    }
+
     /// A wish at a bad moment may well be refused; it must not break anything.
     fn wish(&mut self, command: Operate) -> bool {
         let asked = self.leads.is_some();
@@ -155,6 +181,7 @@ impl Fleet {
     pub(crate) fn mend(&mut self, host: usize) {
         let at = &mut self.hosts[host];
         (at.job_since, at.disagrees_since) = (None, None);
+        at.things.use_nothing();
         self.push_census(host);
     }
 

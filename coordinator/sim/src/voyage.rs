@@ -182,7 +182,7 @@ fn quiet(fleet: &mut Fleet) -> Ended {
     for host in 0..fleet.hosts.len() {
         let at = &mut fleet.hosts[host];
         (at.deaf_until, at.mute_until, at.disk_full_until) = (0, 0, 0);
-        at.way_back_closed = false;
+        at.things.way_back_closed = false;
         fleet.mend(host);
     }
     let limit = fleet.now + QUIET_MS + QUIET_PER_HOST_MS.saturating_mul(fleet.hosts.len().min(20) as u64);

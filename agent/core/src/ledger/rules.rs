@@ -127,3 +127,9 @@ pub fn was_taken_back(id: &ActionId, entries: &[Entry]) -> bool {
             && entry.outcome().is_some_and(Outcome::is_done)
     })
 }
+
+/// Whether a command to take this attempt back, or a later one of its step, is known, however it ended or did not end. A coordinator never
+/// wants an attempt after that: a copy of its command came late. `entries` are all of the step.
+pub fn is_wanted_back(id: &ActionId, entries: &[Entry]) -> bool {
+    entries.iter().any(|entry| matches!(&entry.work, Work::Undo(of) if of.attempt >= id.attempt))
+}

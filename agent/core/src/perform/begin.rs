@@ -3,7 +3,9 @@
 use super::phases::{Begun, Deed};
 use super::{Command, Hands, Moment, say};
 use crate::act::{Report, Standing};
-use crate::ledger::{Entry, Ledger, NewIntent, Stage, Unbegun, Work, standing_record, was_taken_back};
+use crate::ledger::{
+    Entry, Ledger, NewIntent, Stage, Unbegun, Work, is_wanted_back, standing_record, was_taken_back,
+};
 use replank_common::action::Action;
 use replank_common::finding::Severity;
 use replank_common::ids::ActionId;
@@ -64,6 +66,11 @@ impl<L: Ledger> Beginning<'_, L> {
                         Some(_) => self.end(Outcome::Refused(say::late())),
                         None => self.refuse(None, say::late()),
                     };
+                }
+                // Its undo was commanded and has not succeeded: whoever wants it back does not want it carried out. Nothing is written: the
+                // record stands for the next undo.
+                if is_wanted_back(id, &entries) {
+                    return Ok(Begin::Answered(Outcome::Refused(say::late())));
                 }
                 self.carry_out(action, known, &entries)
             }

@@ -11,7 +11,8 @@
 //! | outcome | the outcome | answered from the ledger; the host is not looked at |
 //!
 //! An undo passes the same way; its own entry is the intent, and undoing is re-runnable at any point. What was taken back is
-//! neither begun nor gone on with any more: its command may come once more after its undo. An attempt at a step that an earlier
+//! neither begun nor gone on with any more: its command may come once more after its undo. Neither is what is to be taken back and
+//! could not be yet; there nothing is written, so that the record stands for the next undo. An attempt at a step that an earlier
 //! attempt began keeps the earlier one's undo record: that one says what was there before replank came.
 //!
 //! The three phases are apart so that a simulation can let time pass, and kill the agent, between them.

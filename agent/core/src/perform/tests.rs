@@ -231,16 +231,20 @@ fn a_command_that_comes_after_its_undo_is_not_begun_and_after_a_failed_one_its_r
     let outcome = perform(&unmask(1, 1, 1), &ledger, &mut host);
     assert!(matches!(outcome, Outcome::Failed { restored: false, .. }), "{outcome:?}");
     assert!(record_stands(&ledger));
-    // The attempt is not closed: a second copy of its command goes on with it, and the record stays the first one.
-    assert_eq!(how(&perform(&mask(1, 1), &ledger, &mut host)), Some(How::Finished));
-    assert!(record_stands(&ledger) && host.on);
+    // A second copy of its command does not go on with it, and does not close it either: the record stands.
+    host.on = false;
+    let before = ledger.entries();
+    assert_eq!(refused_with(&perform(&mask(1, 1), &ledger, &mut host)), Some(codes::CANCELLED));
+    assert_eq!((ledger.entries(), host.switched), (before, 0));
+    assert!(record_stands(&ledger));
+    host.on = true;
 
     host.undo_fails = false;
     assert_eq!(how(&perform(&unmask(1, 2, 1), &ledger, &mut host)), Some(How::Undone));
     assert!(!record_stands(&ledger) && !host.on);
     // Attempts up to the one taken back are closed, whether they were begun or not; a new one is not.
-    assert_eq!(how(&perform(&mask(1, 1), &ledger, &mut host)), Some(How::Finished), "from the ledger");
-    assert!(!host.on);
+    assert_eq!(refused_with(&perform(&mask(1, 1), &ledger, &mut host)), Some(codes::CANCELLED));
+    assert!(!host.on && ledger.unfinished().unwrap().is_empty(), "closed now");
     assert_eq!(how(&perform(&mask(1, 2), &ledger, &mut host)), Some(How::Applied));
     assert!(perform(&unmask(1, 3, 3), &ledger, &mut host).is_done());
     assert_eq!(refused_with(&perform(&mask(1, 3), &ledger, &mut host)), Some(codes::CANCELLED));

@@ -3,10 +3,13 @@
 use super::network::{ToAgent, ToCoordinator};
 use super::{Fleet, Happening};
 use crate::fault::Fault;
-use crate::host::{Fortune, Task};
+use crate::host::{Fortune, Look, Weather};
 use crate::promise::Promise;
+use replank_agent_core::ledger::Work;
+use replank_agent_core::{Command, codes};
+use replank_common::outcome::Outcome;
 use replank_common::reading::ReadingRequest;
-use replank_core::run::Command;
+use replank_core::run;
 
 impl Fleet {
     pub(super) fn agent_hears(&mut self, host: usize, message: ToAgent) {
@@ -15,24 +18,8 @@ impl Fleet {
         }
         match message {
             ToAgent::Do(command) => {
-                if command.epoch < self.hosts[host].epoch_seen {
-                    self.say_of(host, format!("refuses {} of epoch {}", command.action, command.epoch));
-                    return;
-                }
-                self.hosts[host].epoch_seen = command.epoch;
-                let Command { action, order, epoch, .. } = *command;
-                let obeyed = self.obeyed[host];
-                self.obeyed[host] = epoch.max(obeyed);
-                self.judge.check(Promise::P9, epoch >= obeyed, || {
-                    format!("{action} of epoch {epoch} taken, after epoch {obeyed} was obeyed")
-                });
-                match self.hosts[host].take(Task { action: action.clone(), order, epoch }) {
-                    Some(outcome) => self.up(host, ToCoordinator::Outcome(action, outcome)),
-                    None => {
-                        self.up(host, ToCoordinator::Accepted(action));
-                        self.begin_task(host);
-                    }
-                }
+                self.hosts[host].hand_in(as_the_agent_reads(*command));
+                self.begin_tasks(host);
             }
             ToAgent::Read { ask, request } => {
                 let peer_answers = match &request {
@@ -48,36 +35,69 @@ impl Fleet {
         }
     }
 
-    fn begin_task(&mut self, host: usize) {
-        let now = self.now;
-        let Some(task) = self.hosts[host].begin_next(now) else { return };
-        let (text, epoch) = (format!("begins {}", task.action), task.epoch);
-        let obeyed = self.obeyed[host];
-        self.obeyed[host] = epoch.max(obeyed);
-        self.judge.check(Promise::P9, epoch >= obeyed, || {
-            format!("{text} of epoch {epoch}, after epoch {obeyed} was obeyed")
-        });
-        self.say_of(host, text);
-        let mut takes = 300 + self.below(2_500);
-        if self.struck(Fault::ActionSlow) {
-            takes += self.below(60_000);
+    /// Looks at what waits, until something is at work.
+    fn begin_tasks(&mut self, host: usize) {
+        while let Some(command) = self.hosts[host].next() {
+            let epoch = command.epoch;
+            // A welcome does not wait for the command that is being looked at.
+            let later = self.leader().map(|leader| leader.epoch).filter(|later| *later > epoch);
+            let welcome = if later.is_some() && self.below(2) == 0 { later } else { None };
+            let fortune =
+                if self.strikes(Fault::ActionRefused) { self.no_of_a_look() } else { Fortune::Well };
+            let weather = Weather { now_ms: self.now, fortune, welcome };
+            let Some((action, look)) = self.hosts[host].look(weather, &mut self.judge) else { return };
+            match look {
+                Look::Begun => {
+                    self.say_of(host, format!("begins {action}"));
+                    self.up(host, ToCoordinator::Accepted(action));
+                    let mut takes = 300 + self.below(2_500);
+                    if self.struck(Fault::ActionSlow) {
+                        takes += self.below(60_000);
+                    }
+                    let life = self.hosts[host].life;
+                    self.at(takes, Happening::TaskEnds { host, life });
+                }
+                Look::Answered(outcome) => {
+                    if fortune != Fortune::Well && !outcome.is_done() {
+                        self.injected(Fault::ActionRefused);
+                    }
+                    self.meets_a_full_disk(&outcome);
+                    self.say_of(host, format!("answers {action}: {}", in_short(&outcome)));
+                    self.up(host, ToCoordinator::Outcome(action, outcome));
+                }
+            }
         }
-        let life = self.hosts[host].life;
-        self.at(takes, Happening::TaskEnds { host, life });
     }
 
-    fn fortune(&mut self, host: usize) -> Fortune {
-        if !self.hosts[host].has_intent() {
-            self.injected(Fault::LedgerDiskFull);
-            Fortune::NoRoom
-        } else if self.struck(Fault::ActionRefused) {
+    fn no_of_a_look(&mut self) -> Fortune {
+        match self.below(4) {
+            0 => Fortune::Forbidden,
+            1 => Fortune::CannotTell,
+            2 => Fortune::Unexpected,
+            _ => Fortune::Unprepared,
+        }
+    }
+
+    fn fortune_of_an_act(&mut self) -> Fortune {
+        if self.struck(Fault::ActionRefused) {
             Fortune::Refused
         } else if self.struck(Fault::ActionFailed) {
-            Fortune::Failed
+            if self.below(2) == 0 { Fortune::Failed } else { Fortune::Unverified }
         } else if self.struck(Fault::ActionFailedHalfWay) {
-            Fortune::FailedHalfWay
+            if self.below(2) == 0 { Fortune::FailedHalfWay } else { Fortune::FailedForGood }
         } else {
             Fortune::Well
+        }
+    }
+
+    fn meets_a_full_disk(&mut self, outcome: &Outcome) {
+        let code = match outcome {
+            Outcome::Refused(refusal) => &refusal.code,
+            Outcome::Failed { code, .. } => code,
+            Outcome::Done { .. } => return,
+        };
+        if code == codes::LEDGER {
+            self.injected(Fault::LedgerDiskFull);
         }
     }
 
@@ -85,32 +105,28 @@ impl Fleet {
         if !self.hosts[host].agent_up || self.hosts[host].life != life {
             return;
         }
-        let Some(task) = self.hosts[host].running.clone() else { return };
+        let Some(action) = self.hosts[host].at_work().cloned() else { return };
         if self.struck(Fault::AgentKilledBeforeAct) {
             self.agent_dies(host);
             return;
         }
-        let fortune = self.fortune(host);
         let lives = self.hosts[host].lives();
-        let acted: u32 = self.hosts[host].executed.get(&task.action).copied().unwrap_or(0);
-        let Some(outcome) = self.hosts[host].act(fortune) else { return };
-        let at = &self.hosts[host];
-        let times = at.executed.get(&task.action).copied().unwrap_or(0);
-        let intent = at.has_intent() || times == acted;
-        let all_live = lives == at.lives();
-        let name = at.name.clone();
-        let action = &task.action;
-        self.judge.check(Promise::P3, all_live, || format!("{action} ended a guest of {name}"));
-        self.judge
-            .check(Promise::P4, intent, || format!("{action} acted without an intent in {name}'s ledger"));
-        self.judge.check(Promise::P5, times <= 1, || format!("{action} was carried out {times} times"));
+        if self.struck(Fault::AgentKilledInAct) {
+            self.hosts[host].act_in_part();
+            self.agent_dies(host);
+            return;
+        }
+        let weather = Weather { now_ms: self.now, fortune: self.fortune_of_an_act(), welcome: None };
+        let Some((command, acted)) = self.hosts[host].act(weather, &mut self.judge) else { return };
+        let all_live = lives == self.hosts[host].lives();
+        self.judge.check(Promise::P3, all_live, || format!("{action} ended a guest"));
         if self.struck(Fault::AgentKilledAfterAct) {
             self.agent_dies(host);
             return;
         }
-        let keep = fortune != Fortune::NoRoom;
-        let Some(action) = self.hosts[host].settle(&outcome, keep) else { return };
-        self.say_of(host, format!("ends {action}: {}", if outcome.is_done() { "done" } else { "not done" }));
+        let outcome = self.hosts[host].end(&command, acted, weather, &mut self.judge);
+        self.meets_a_full_disk(&outcome);
+        self.say_of(host, format!("ends {action}: {}", in_short(&outcome)));
         if self.struck(Fault::AgentKilledAfterLedger) {
             self.agent_dies(host);
             return;
@@ -119,7 +135,7 @@ impl Fleet {
             self.up(host, ToCoordinator::Outcome(action, outcome));
         }
         self.push_census(host);
-        self.begin_task(host);
+        self.begin_tasks(host);
     }
 
     pub(crate) fn agent_dies(&mut self, host: usize) {
@@ -136,5 +152,24 @@ impl Fleet {
             self.say_of(host, "its agent starts");
             self.dial_soon(host, 50);
         }
+    }
+}
+
+/// From the wire to what is meant.
+fn as_the_agent_reads(command: run::Command) -> Command {
+    let run::Command { host: _, epoch, plan, action: id, order, deadline_ms: _, asking: _ } = command;
+    let work = match order {
+        run::Order::Execute(action) => Work::Do(*action),
+        run::Order::Undo { of } => Work::Undo(of),
+    };
+    Command { epoch, id, plan, work }
+}
+
+fn in_short(outcome: &Outcome) -> String {
+    match outcome {
+        Outcome::Done { how, .. } => format!("{how:?}"),
+        Outcome::Refused(refusal) => format!("refused, {}", refusal.code),
+        Outcome::Failed { code, restored: true, .. } => format!("failed and put back, {code}"),
+        Outcome::Failed { code, restored: false, .. } => format!("failed, {code}"),
     }
 }

@@ -21,7 +21,7 @@ pub(crate) use network::ToAgent;
 use network::ToCoordinator;
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
-use replank_common::ids::{Epoch, GuestUuid, HostName, RunId};
+use replank_common::ids::{GuestUuid, HostName, RunId};
 use replank_core::gate::Gate;
 use replank_core::run::{Index, Record};
 use sha2::{Digest, Sha256};
@@ -91,9 +91,7 @@ pub(crate) struct Fleet {
     links: u64,
     seats_ever: u64,
     pub(crate) hosts: Vec<SimHost>,
-    names: BTreeMap<HostName, usize>,
-    /// By host: the highest epoch of which a command was answered or begun, whatever its agent believes.
-    obeyed: Vec<Epoch>,
+    pub(crate) names: BTreeMap<HostName, usize>,
     pub(crate) index: Arc<Index>,
     run: RunId,
     pub(crate) journal: Vec<Record>,
@@ -151,7 +149,6 @@ impl Fleet {
             links: 0,
             seats_ever: 0,
             names,
-            obeyed: vec![Epoch(0); hosts.len()],
             watcher: Watcher::new(index.clone()),
             index,
             run: run_id(),
@@ -177,6 +174,7 @@ impl Fleet {
 
     /// The coordinator and the agents start; the first to lead creates the run.
     pub(crate) fn begin(&mut self) {
+        self.done_by_hand();
         self.at(0, Happening::CoordinatorStarts);
         for host in 0..self.hosts.len() {
             self.dial_soon(host, 10);

@@ -77,18 +77,17 @@ impl Fleet {
         let cut = self.now < at.deaf_until || self.now < at.mute_until;
         // Whoever answers; a coordinator that is older than one that was obeyed is refused by the agent.
         let answers = self.old_one().filter(|_| self.below(4) == 0).or(self.leads).filter(|_| !cut);
-        let seen = self.hosts[host].epoch_seen;
-        let answers = answers.filter(|number| self.seats[number].epoch >= seen);
+        let hello = self.hosts[host].hello();
+        let (now, seats) = (self.now, &self.seats);
+        let answers = answers.filter(|number| self.hosts[host].welcomed(seats[number].epoch, now));
         let Some(seat) = answers else {
             self.dial_soon(host, REDIAL_MS);
             return;
         };
         self.links += 1;
         let link = Link { seat, number: self.links };
-        let hello = self.hosts[host].hello();
         self.hosts[host].link = Some(link);
         self.hosts[host].linked_since = self.now;
-        self.hosts[host].epoch_seen = self.seats[&seat].epoch;
         self.reaches(host, link, What::Up(hello));
         if self.struck(Fault::LinkBroken) {
             let life = self.below(20_000);
@@ -102,6 +101,7 @@ impl Fleet {
             return;
         }
         self.hosts[host].link = None;
+        self.hosts[host].forget_waiting();
         self.dial_soon(host, 100);
         self.reaches(host, link, What::Down);
     }
@@ -116,6 +116,7 @@ impl Fleet {
     pub(super) fn links_lost(&mut self, seat: u64) {
         for host in 0..self.hosts.len() {
             if self.hosts[host].link.take_if(|link| link.seat == seat).is_some() {
+                self.hosts[host].forget_waiting();
                 let delay = 100 + self.below(900);
                 self.dial_soon(host, delay);
             }

@@ -32,8 +32,8 @@ impl Fleet {
                 let host = &self.hosts[self.names[&step.host]];
                 for gate in &step.after {
                     if let Gate::LibvirtdIs { version } = gate {
-                        self.judge.check(Promise::P6, host.libvirtd == *version, || {
-                            format!("{id} is done and libvirtd is {}", host.libvirtd)
+                        self.judge.check(Promise::P6, host.things.libvirtd == *version, || {
+                            format!("{id} is done and libvirtd is {}", host.things.libvirtd)
                         });
                     }
                 }
@@ -103,16 +103,17 @@ impl Fleet {
     /// P7: nothing borrowed is left on a host; after a whole rollback, nothing at all.
     pub(crate) fn check_given_back(&mut self, taken_back: bool) {
         let index = self.index.clone();
+        for step in &index.plan().steps {
+            let (Work::Act(action), Some(host)) = (&step.work, self.names.get(&step.host)) else { continue };
+            let must_be_gone = match step.undo {
+                Undo::Borrowed => true,
+                Undo::Record => taken_back,
+                Undo::Nothing | Undo::Guard | Undo::NoWayBack { .. } => false,
+            };
+            let left = must_be_gone && self.hosts[*host].things.is_left(action);
+            self.judge.check(Promise::P7, !left, || format!("{} is not given back", step.id));
+        }
         for host in &self.hosts {
-            for (id, attempt) in &host.applied {
-                let Some(step) = self.watcher.step(index.plan(), id) else { continue };
-                let left = match step.undo {
-                    Undo::Borrowed => true,
-                    Undo::Record => taken_back,
-                    Undo::Nothing | Undo::Guard | Undo::NoWayBack { .. } => false,
-                };
-                self.judge.check(Promise::P7, !left, || format!("{id}/{attempt} is not given back"));
-            }
             if taken_back {
                 self.judge.check(Promise::P7, !host.is_renewed(), || {
                     format!("{} still has the new libvirtd", host.name)

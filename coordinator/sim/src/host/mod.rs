@@ -1,37 +1,30 @@
-//! A simulated host: guests with lives of their own, and an agent with a durable ledger.
+//! A simulated host: guests with lives of their own, what actions change, and an agent with a durable ledger.
+//!
+//! The agent carries commands out by the rules of `replank_agent_core`, as a real one does; this room owns what those rules call
+//! ([`hands`](self)) and the world that they change. What waits on the agent's desk and what it answers to questions is a model.
+
+mod agent;
+mod hands;
+mod things;
+
+use agent::AtWork;
+pub(crate) use agent::{Look, Weather};
+pub(crate) use hands::Fortune;
+pub(crate) use things::Things;
 
 use crate::plans::OLD;
-use replank_common::action::Action;
+use replank_agent_core::ledger::MemoryLedger;
+use replank_agent_core::{Command, Ledger};
 use replank_common::census::{
     Census, CensusSource, Disagreement, EndCause, Guest, GuestEnd, GuestState, Incarnation,
 };
-use replank_common::ids::{ActionId, BootId, Epoch, GuestUuid, HostName, StepId};
-use replank_common::outcome::{How, Outcome, Refusal};
+use replank_common::ids::{ActionId, BootId, Epoch, GuestUuid, HostName};
 use replank_common::reading::{LibvirtdSeen, Reading, ReadingRequest, ReadingValue};
 use replank_common::version::Version;
-use replank_core::run::{Hello, Order};
+use replank_core::run::Hello;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::path::PathBuf;
 use uuid::Uuid;
-
-/// What the agent was told to do, and by a coordinator of which epoch.
-#[derive(Debug, Clone)]
-pub(crate) struct Task {
-    pub(crate) action: ActionId,
-    pub(crate) order: Order,
-    pub(crate) epoch: Epoch,
-}
-
-/// How an action goes.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Fortune {
-    Well,
-    Refused,
-    Failed,
-    FailedHalfWay,
-    /// The ledger cannot take the intent.
-    NoRoom,
-}
 
 /// The link that an agent has: which coordinator's, and its number.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -56,28 +49,24 @@ pub(crate) struct SimHost {
     sequence: u64,
     /// How far the host's clock is from the true one.
     pub(crate) skew_ms: i64,
-    /// The epoch that the agent has obeyed: in its ledger.
-    pub(crate) epoch_seen: Epoch,
-    ledger: BTreeMap<ActionId, Option<Outcome>>,
-    /// What the ledger holds as taken back.
-    taken_back: BTreeSet<ActionId>,
-    pub(crate) running: Option<Task>,
-    queue: VecDeque<Task>,
-    /// What is changed on the host: step and attempt, in the order of the changes.
-    pub(crate) applied: Vec<(StepId, u32)>,
+    pub(crate) ledger: MemoryLedger,
+    /// The highest epoch that was obeyed, whatever the ledger believes.
+    pub(crate) obeyed: Epoch,
+    at_work: Option<AtWork>,
+    waiting: VecDeque<Command>,
+    pub(crate) things: Things,
     /// How often each action was really carried out.
-    pub(crate) executed: BTreeMap<ActionId, u32>,
+    executed: BTreeMap<ActionId, u32>,
+    /// Actions whose end could not be written down, as often as that happened.
+    unrecorded: BTreeMap<ActionId, u32>,
     pub(crate) guests: BTreeMap<GuestUuid, Guest>,
     ended: Vec<GuestEnd>,
     next_pid: u32,
-    pub(crate) libvirtd: Version,
     /// The emulator that new guests get after the passage, by type.
     pub(crate) emulators: BTreeMap<String, PathBuf>,
     /// While set, a guest has a job, or the census does not agree: since when, by the true clock.
     pub(crate) job_since: Option<u64>,
     pub(crate) disagrees_since: Option<u64>,
-    /// The old libvirt cannot read a guest: guards refuse.
-    pub(crate) way_back_closed: bool,
     /// Until when nothing passes to the agent, and from it.
     pub(crate) deaf_until: u64,
     pub(crate) mute_until: u64,
@@ -99,21 +88,19 @@ impl SimHost {
             dialling: false,
             sequence: 0,
             skew_ms: 0,
-            epoch_seen: Epoch(0),
-            ledger: BTreeMap::new(),
-            taken_back: BTreeSet::new(),
-            running: None,
-            queue: VecDeque::new(),
-            applied: Vec::new(),
+            ledger: MemoryLedger::default(),
+            obeyed: Epoch(0),
+            at_work: None,
+            waiting: VecDeque::new(),
+            things: Things::new(),
             executed: BTreeMap::new(),
+            unrecorded: BTreeMap::new(),
             guests: BTreeMap::new(),
             ended: Vec::new(),
             next_pid: 100,
-            libvirtd: Version::new(OLD),
             emulators: BTreeMap::new(),
             job_since: None,
             disagrees_since: None,
-            way_back_closed: false,
             deaf_until: 0,
             mute_until: 0,
             disk_full_until: 0,
@@ -133,7 +120,7 @@ impl SimHost {
     }
 
     pub(crate) fn is_renewed(&self) -> bool {
-        self.libvirtd.as_str() != OLD
+        self.things.libvirtd.as_str() != OLD
     }
 
     /// The true time as this host tells it.
@@ -175,13 +162,13 @@ impl SimHost {
     }
 
     pub(crate) fn hello(&self) -> Hello {
-        let unfinished = self.ledger.iter().filter(|(_, outcome)| outcome.is_none());
+        let unfinished = self.ledger.unfinished().unwrap_or_default();
         Hello {
             boot_id: self.boot_id(),
             agent_start_ms: self.agent_start_ms,
-            epoch_seen: self.epoch_seen,
+            epoch_seen: self.ledger.epoch().unwrap_or_default(),
             observe_only: false,
-            unfinished: unfinished.map(|(action, _)| action.clone()).collect(),
+            unfinished: unfinished.into_iter().map(|entry| entry.id).collect(),
         }
     }
 
@@ -189,8 +176,8 @@ impl SimHost {
     pub(crate) fn agent_dies(&mut self) {
         self.agent_up = false;
         self.life += 1;
-        self.running = None;
-        self.queue.clear();
+        self.at_work = None;
+        self.waiting.clear();
         self.ended.clear();
     }
 
@@ -236,8 +223,8 @@ impl SimHost {
                 active_state: "active".to_owned(),
                 pid: Some(1),
                 start_ticks: Some(1),
-                running_version: Some(self.libvirtd.clone()),
-                installed_version: Some(self.libvirtd.clone()),
+                running_version: Some(self.things.libvirtd.clone()),
+                installed_version: Some(self.things.libvirtd.clone()),
             }),
             ReadingRequest::LibvirtTcp { .. } => {
                 ReadingValue::LibvirtTcp { answered: peer_answers, detail: "refused".to_owned() }
@@ -257,144 +244,8 @@ impl SimHost {
         Reading { host: self.name.clone(), request: request.clone(), taken_at_ms, value }
     }
 
-    /// What the ledger answers, or `None` after taking the task in.
-    pub(crate) fn take(&mut self, task: Task) -> Option<Outcome> {
-        if let Some(Some(outcome)) = self.ledger.get(&task.action) {
-            return Some(outcome.clone());
-        }
-        if let Some(known) = self.queue.iter_mut().find(|other| other.action == task.action) {
-            known.epoch = task.epoch;
-        } else if self.running.as_ref().is_none_or(|running| running.action != task.action) {
-            self.queue.push_back(task);
-        }
-        None
-    }
-
-    /// Begins the next task, if the agent is idle: the intent is in the ledger, if that has room.
-    pub(crate) fn begin_next(&mut self, now_ms: u64) -> Option<&Task> {
-        if self.running.is_some() {
-            return None;
-        }
-        // What waited for its turn while a later coordinator was obeyed is that one's to ask for again.
-        self.queue.retain(|task| task.epoch >= self.epoch_seen);
-        let task = self.queue.pop_front()?;
-        if now_ms >= self.disk_full_until {
-            self.ledger.entry(task.action.clone()).or_insert(None);
-        }
-        self.running = Some(task);
-        self.running.as_ref()
-    }
-
-    /// Whether the running task's intent is in the ledger.
-    pub(crate) fn has_intent(&self) -> bool {
-        self.running.as_ref().is_some_and(|task| self.ledger.contains_key(&task.action))
-    }
-
-    /// Acts: the world is changed, the ledger does not know it yet.
-    pub(crate) fn act(&mut self, fortune: Fortune) -> Option<Outcome> {
-        let task = self.running.clone()?;
-        Some(match &task.order {
-            _ if fortune == Fortune::NoRoom => refused("RP4005", "the ledger cannot be written"),
-            Order::Execute(_) if self.was_taken_back(&task.action) => {
-                refused("RP4022", "it was taken back already; this command came late")
-            }
-            Order::Execute(action) => self.execute(&task, action, fortune),
-            Order::Undo { of } => self.undo(&task, of, fortune),
-        })
-    }
-
-    fn was_taken_back(&self, action: &ActionId) -> bool {
-        self.taken_back
-            .iter()
-            .any(|of| (&of.run, &of.step) == (&action.run, &action.step) && of.attempt >= action.attempt)
-    }
-
-    /// The outcome is in the ledger, and the agent is idle.
-    pub(crate) fn settle(&mut self, outcome: &Outcome, keep: bool) -> Option<ActionId> {
-        let task = self.running.take()?;
-        if keep {
-            if let Order::Undo { of } = &task.order
-                && outcome.is_done()
-            {
-                self.taken_back.insert(of.clone());
-            }
-            self.ledger.insert(task.action.clone(), Some(outcome.clone()));
-        }
-        Some(task.action)
-    }
-
-    fn execute(&mut self, task: &Task, action: &Action, fortune: Fortune) -> Outcome {
-        let what = (task.action.step.clone(), task.action.attempt);
-        if self.applied.contains(&what) {
-            return done(How::FoundDone);
-        }
-        match fortune {
-            Fortune::Refused | Fortune::NoRoom => refused("RP4001", "the host is not as expected"),
-            Fortune::Failed => failed(true),
-            Fortune::Well | Fortune::FailedHalfWay => {
-                *self.executed.entry(task.action.clone()).or_default() += 1;
-                if let Action::LibvirtRestart(restart) = action {
-                    self.libvirtd = restart.expect.clone();
-                }
-                self.applied.push(what);
-                if fortune == Fortune::FailedHalfWay { failed(false) } else { done(How::Applied) }
-            }
-        }
-    }
-
-    fn undo(&mut self, task: &Task, of: &ActionId, fortune: Fortune) -> Outcome {
-        if !self.ledger.contains_key(of) {
-            return done(How::NothingToUndo);
-        }
-        if of.step.as_str().ends_with(".try-old") {
-            return if self.way_back_closed {
-                refused("RP4002", "libvirt 9.0.0 cannot read guest vm1")
-            } else {
-                done(How::NothingToUndo)
-            };
-        }
-        let what = (of.step.clone(), of.attempt);
-        let Some(at) = self.applied.iter().position(|applied| *applied == what) else {
-            return done(How::NothingToUndo);
-        };
-        match fortune {
-            Fortune::Refused | Fortune::NoRoom => return refused("RP4003", "somebody changed it since"),
-            Fortune::Failed | Fortune::FailedHalfWay => return failed(false),
-            Fortune::Well => {}
-        }
-        *self.executed.entry(task.action.clone()).or_default() += 1;
-        self.applied.remove(at);
-        if of.step.as_str().ends_with(".anchor") {
-            self.libvirtd = Version::new(OLD);
-        }
-        done(How::Undone)
-    }
-
     /// The guests' lives, for a comparison.
     pub(crate) fn lives(&self) -> BTreeSet<Incarnation> {
         self.guests.values().map(|guest| guest.incarnation).collect()
-    }
-}
-
-fn done(how: How) -> Outcome {
-    Outcome::Done { how, took_ms: 1, changes: Vec::new(), findings: Vec::new() }
-}
-
-fn refused(code: &str, reason: &str) -> Outcome {
-    Outcome::Refused(Refusal {
-        code: code.to_owned(),
-        reason: reason.to_owned(),
-        remedy: "look at the host".to_owned(),
-        findings: Vec::new(),
-    })
-}
-
-fn failed(restored: bool) -> Outcome {
-    Outcome::Failed {
-        code: "RP4004".to_owned(),
-        error: "the disk was full".to_owned(),
-        remedy: "make room".to_owned(),
-        restored,
-        took_ms: 1,
     }
 }
