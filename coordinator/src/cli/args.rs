@@ -3,6 +3,7 @@
 use clap::builder::styling::{AnsiColor, Styles};
 use clap::{Args, Parser, Subcommand, ValueHint};
 use replank_common::ids::{HoldId, HostName, PlanId, RunId, StepId};
+use replank_core::ceph::redundancy::Daemon;
 use replank_core::plan::Stage;
 use replank_identity::{Level, OperatorName};
 use std::convert::Infallible;
@@ -93,6 +94,9 @@ pub enum Command {
     Report(ReportArgs),
     /// List all runs
     Runs,
+    /// Say what of a Ceph cluster may stop, from its own documents
+    #[command(subcommand)]
+    Ceph(CephCommand),
     /// Print a completion script for a shell
     Completions(CompletionsArgs),
     /// Write the man pages
@@ -317,6 +321,49 @@ pub struct ReportArgs {
     /// A JSON object from guests (UUID or name) to their longest gap between beats, in ms or as text; becomes a column
     #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
     pub beats: Option<PathBuf>,
+}
+
+#[derive(Debug, Subcommand)]
+pub enum CephCommand {
+    /// Say whether these OSDs and MONs may stop at once, and if not, which placement groups object
+    SafeToStop(SafeToStopArgs),
+    /// Cut all OSDs into the fewest sets that may stop one after another
+    Waves(WavesArgs),
+}
+
+/// What the cluster says of itself.
+#[derive(Debug, Args)]
+pub struct CephFiles {
+    /// The output of `ceph pg dump --format json`, taken before the OSD map
+    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
+    pub pg_dump: PathBuf,
+    /// The output of `ceph osd dump --format json`
+    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
+    pub osd_dump: PathBuf,
+    /// The output of `ceph osd tree --format json`
+    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
+    pub osd_tree: Option<PathBuf>,
+    /// The output of `ceph quorum_status --format json`: with it, MONs are looked at too
+    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
+    pub quorum: Option<PathBuf>,
+    /// A pool whose thin redundancy you accept for the while: size 1 or 2, or an erasure code that mends one loss
+    #[arg(long, value_name = "POOL")]
+    pub consent: Vec<String>,
+}
+
+#[derive(Debug, Args)]
+pub struct SafeToStopArgs {
+    #[command(flatten)]
+    pub files: CephFiles,
+    /// What is to stop: osd.1 mon.a
+    #[arg(value_name = "DAEMON", required = true)]
+    pub daemons: Vec<Daemon>,
+}
+
+#[derive(Debug, Args)]
+pub struct WavesArgs {
+    #[command(flatten)]
+    pub files: CephFiles,
 }
 
 #[derive(Debug, Args)]

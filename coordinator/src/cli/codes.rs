@@ -20,4 +20,6 @@ replank_common::codes! {
     RUN_WAITS "RP6315" "the run waits for an operator"
     RUN_NOT_COMPLETED "RP6316" "the run ended other than completed"
     OUTPUT_TAKEN "RP6317" "a file that would be written is there already"
+    NOT_SAFE "RP6321" "OSDs or MONs may not stop now"
+    CANNOT_TELL "RP6322" "the documents do not tell whether OSDs or MONs may stop"
 }

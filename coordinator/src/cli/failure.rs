@@ -5,6 +5,8 @@ use super::exit::Exit;
 use crate::codes as own;
 use replank_cli::PageError;
 use replank_core::catalog::CatalogError;
+use replank_core::ceph::documents::DocumentError;
+use replank_core::ceph::redundancy::NameError;
 use replank_core::fleet_file::Mistakes;
 use replank_core::inventory::InventoryError;
 use replank_core::plan::PlanFileError;
@@ -64,6 +66,14 @@ pub enum Failure {
     Waits { run: String },
     #[error("{run} ended {how}; see what was done: `replank report {run}`")]
     NotCompleted { run: String, how: String },
+    #[error(transparent)]
+    Document(#[from] DocumentError),
+    #[error(transparent)]
+    CephName(#[from] NameError),
+    #[error("the set may not stop now; each reason is listed with what to do")]
+    NotSafe,
+    #[error("the documents do not tell whether the set may stop; each reason is listed with what to do")]
+    CannotTell,
     /// The coordinator's own commands: init, serve.
     #[error("{text}")]
     Local { code: &'static str, text: String },
@@ -81,6 +91,9 @@ impl Failure {
             | Self::Plan { .. }
             | Self::Catalog(_)
             | Self::Beats { .. }
+            | Self::Document(_)
+            | Self::CephName(_)
+            | Self::CannotTell
             | Self::Settings { .. }
             | Self::Identity { .. } => Exit::BadFile,
             Self::Write { .. }
@@ -93,7 +106,7 @@ impl Failure {
                 own::JOURNAL_MOVED_ON => Exit::Deposed,
                 _ => Exit::BadFile,
             },
-            Self::Blocked(_) => Exit::Blocked,
+            Self::Blocked(_) | Self::NotSafe => Exit::Blocked,
             Self::Unsound(_) => Exit::Unsound,
             Self::Unreachable { .. } | Self::OutcomeUnknown { .. } => Exit::Unreachable,
             Self::TlsRefused { .. } | Self::Refused { .. } => Exit::Refused,
@@ -131,6 +144,10 @@ impl Failure {
             Self::Halted { .. } => codes::RUN_HALTED,
             Self::Waits { .. } => codes::RUN_WAITS,
             Self::NotCompleted { .. } => codes::RUN_NOT_COMPLETED,
+            Self::Document(error) => error.code,
+            Self::CephName(_) => replank_core::codes::CEPH_NAME,
+            Self::NotSafe => codes::NOT_SAFE,
+            Self::CannotTell => codes::CANNOT_TELL,
             Self::Local { code, .. } => code,
             Self::Unexpected(_) => codes::UNEXPECTED,
         }

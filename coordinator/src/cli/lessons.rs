@@ -288,6 +288,43 @@ pub const LESSONS: &[Lesson<Exit>] = &[
         exits: ONLINE,
     },
     Lesson {
+        path: "ceph",
+        does: "Says what of a Ceph cluster may stop, worked out from documents that the cluster printed itself, of any release from Hammer on. No cluster \
+               and no coordinator is asked.",
+        changes: "Nothing.",
+        examples: &[
+            "ceph pg dump --format json > pg.json; ceph osd dump --format json > osd.json",
+            "replank ceph safe-to-stop --pg-dump pg.json --osd-dump osd.json osd.1 osd.2",
+        ],
+        exits: &[BadFile, Blocked],
+    },
+    Lesson {
+        path: "ceph safe-to-stop",
+        does: "Says whether all of these OSDs and MONs may be down at the same time. An OSD may stop if every placement group that it is in keeps enough \
+               complete copies without it: max(min_size, 2) of a replicated pool, max(min_size, k + 1) of an erasure-coded one. Each group that \
+               objects is named with its pool, its OSDs, the copies left and the copies needed. What the documents do not tell is no. Take the list of \
+               groups first, the OSD map after it.",
+        changes: "Nothing. Exit code 0 means safe, and nothing else does.",
+        examples: &[
+            "replank ceph safe-to-stop --pg-dump pg.json --osd-dump osd.json osd.1 osd.2",
+            "replank ceph safe-to-stop --pg-dump pg.json --osd-dump osd.json --quorum quorum.json mon.a osd.3",
+            "replank ceph safe-to-stop --pg-dump pg.json --osd-dump osd.json --consent scratch osd.1 && systemctl stop ceph-osd@1",
+        ],
+        exits: &[BadFile, Blocked],
+    },
+    Lesson {
+        path: "ceph waves",
+        does: "Cuts all OSDs that are up into sets that may each be down at once, one set after another, machine by machine, and shows beside their number the \
+               least that any such sequence has, and why. The waves hold for the documents as they are: ask `safe-to-stop` with new ones before each. \
+               Without --osd-tree, machines are told apart by the addresses of their OSDs.",
+        changes: "Nothing. Exit code 0 means that every OSD is in a wave.",
+        examples: &[
+            "replank ceph waves --pg-dump pg.json --osd-dump osd.json --osd-tree tree.json --quorum quorum.json",
+            "replank ceph waves --pg-dump pg.json --osd-dump osd.json --json | jq -c '.waves[].units'",
+        ],
+        exits: &[BadFile, Blocked],
+    },
+    Lesson {
         path: "completions",
         does: "Prints a script that completes commands and options in a shell.",
         changes: "Nothing.",

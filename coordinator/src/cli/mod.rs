@@ -5,6 +5,7 @@
 
 pub mod args;
 mod beats;
+mod ceph;
 pub mod codes;
 mod connect;
 mod event_text;
@@ -24,7 +25,9 @@ mod runs;
 mod settings;
 mod watch;
 
-use args::{Cli, Command, HostCommand, OperatorCommand, PlanArgs, PlanOrRun, PlanRef, SourceArgs};
+use args::{
+    CephCommand, Cli, Command, HostCommand, OperatorCommand, PlanArgs, PlanOrRun, PlanRef, SourceArgs,
+};
 use clap::FromArgMatches;
 use connect::Coordinator;
 use exit::Exit;
@@ -90,6 +93,8 @@ fn run(out: Output, cli: Cli) -> Result<(), Failure> {
             PlanOrRun::Plan(PlanRef::File(path)) => offline::show(out, &files::plan(path)?),
             what => online(out, config, async |coordinator| runs::show(out, coordinator, what).await),
         },
+        Command::Ceph(CephCommand::SafeToStop(args)) => ceph::safe_to_stop(out, args),
+        Command::Ceph(CephCommand::Waves(args)) => ceph::waves(out, args),
         Command::Lint(args) => offline::lint_plan(out, &plan_file(out, config, &args.plan)?),
         Command::Apply(args) => {
             // A bad plan file is told before a connection is tried.
@@ -151,6 +156,7 @@ async fn ask(out: Output, coordinator: &Coordinator, command: &Command) -> Resul
         | Command::Check(_)
         | Command::Plan(_)
         | Command::Show(_)
+        | Command::Ceph(_)
         | Command::Lint(_)
         | Command::Apply(_)
         | Command::Operator(OperatorCommand::Add(_) | OperatorCommand::Renew) => {

@@ -1,0 +1,99 @@
+//! `ceph status` or `ceph health`: the list of reasons. The level itself says little: a flag that we set makes it a warning.
+//!
+//! | release | form |
+//! | --- | --- |
+//! | Hammer, Jewel; Luminous until `require_osd_release` is `luminous` | `overall_status`, `summary[]{severity, summary}` |
+//! | Luminous and Mimic | `status`, `checks{}`, and an `overall_status` that is always `HEALTH_WARN`, with a `summary` that only says so |
+//! | Nautilus and later | `status`, `checks{}`; since Octopus each check may be `muted` |
+
+use super::error::{DocumentError, Kind, Reading};
+use super::json::Truth;
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+
+/// How a cluster says it is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Health {
+    /// `HEALTH_OK`, `HEALTH_WARN`, `HEALTH_ERR`.
+    pub level: String,
+    pub reasons: Vec<HealthReason>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct HealthReason {
+    /// `OSD_DOWN`. Before Luminous there are none, and the text is all there is.
+    pub check: Option<String>,
+    pub level: String,
+    pub text: String,
+    pub muted: bool,
+}
+
+impl Health {
+    /// # Errors
+    /// Not JSON, or another document.
+    pub fn read(file: &str, bytes: &[u8]) -> Result<Self, DocumentError> {
+        let reading = Reading { kind: Kind::Health, file };
+        let root: RawRoot = reading.json(bytes)?;
+        // Of `health`, Hammer and Jewel print a `health` inside that holds something else.
+        let says = |health: &RawHealth| health.status.is_some() || health.overall_status.is_some();
+        let raw = root.health.filter(says).unwrap_or(root.own);
+        // In this order: `overall_status` is made up where both are there.
+        let level = raw.status.or(raw.overall_status).ok_or_else(|| reading.other("health"))?;
+        let reasons = match raw.checks {
+            Some(checks) => checks.into_iter().map(|(name, check)| check.mean(name)).collect(),
+            None => raw.summary.unwrap_or_default().into_iter().map(RawSummary::mean).collect(),
+        };
+        Ok(Self { level, reasons })
+    }
+}
+
+#[derive(Debug, Deserialize)]
+struct RawRoot {
+    health: Option<RawHealth>,
+    #[serde(flatten)]
+    own: RawHealth,
+}
+
+#[derive(Debug, Deserialize)]
+struct RawHealth {
+    status: Option<String>,
+    overall_status: Option<String>,
+    checks: Option<BTreeMap<String, RawCheck>>,
+    summary: Option<Vec<RawSummary>>,
+}
+
+#[derive(Debug, Deserialize)]
+struct RawCheck {
+    severity: Option<String>,
+    summary: Option<RawMessage>,
+    muted: Option<Truth>,
+}
+
+#[derive(Debug, Deserialize)]
+struct RawMessage {
+    message: Option<String>,
+}
+
+#[derive(Debug, Deserialize)]
+struct RawSummary {
+    severity: Option<String>,
+    summary: Option<String>,
+}
+
+impl RawCheck {
+    fn mean(self, name: String) -> HealthReason {
+        HealthReason {
+            check: Some(name),
+            level: self.severity.unwrap_or_default(),
+            text: self.summary.and_then(|summary| summary.message).unwrap_or_default(),
+            muted: self.muted.is_some_and(|Truth(muted)| muted),
+        }
+    }
+}
+
+impl RawSummary {
+    fn mean(self) -> HealthReason {
+        let (level, text) = (self.severity.unwrap_or_default(), self.summary.unwrap_or_default());
+        HealthReason { check: None, level, text, muted: false }
+    }
+}
