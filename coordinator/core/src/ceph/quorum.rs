@@ -59,7 +59,7 @@ pub fn mon_objections(quorum: &QuorumStatus, machines: &Machines, set: &StopSet)
         });
     }
     // Two MONs of one address are one machine's; without addresses each has its own.
-    let places: BTreeSet<_> = stopping.iter().map(|mon| quorum.mons[mon].map_or(Err(mon), Ok)).collect();
+    let places: BTreeSet<_> = stopping.iter().map(|mon| quorum.mons[mon].ok_or(mon)).collect();
     if places.len() > 1 {
         objections.push(Objection::MonHosts { stopping: stopping.iter().cloned().collect() });
     }

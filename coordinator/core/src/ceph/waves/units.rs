@@ -156,11 +156,8 @@ fn may_stop(
         };
         i64::try_from(members.iter().filter(complete).count()).is_ok_and(|stop| stop <= group.spare)
     });
-    let set = StopSet { osds: osds.iter().copied().collect(), ..StopSet::default() };
-    spared
-        && quorum.is_none_or(|(quorum, machines)| {
-            crate::ceph::quorum::mon_objections(quorum, machines, &set).is_empty()
-        })
+    let set = stop_set(osds);
+    spared && quorum.is_none_or(|(quorum, machines)| mon_objections(quorum, machines, &set).is_empty())
 }
 
 fn stop_set(osds: &[OsdId]) -> StopSet {

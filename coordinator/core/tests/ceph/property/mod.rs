@@ -15,7 +15,7 @@ use rand::{Rng, SeedableRng};
 use replank_core::ceph::OsdId;
 use replank_core::ceph::documents::{OsdDump, OsdTree, PgDump, QuorumStatus};
 use replank_core::ceph::quorum::Machines;
-use replank_core::ceph::redundancy::{Answer, Consents, Redundancy, StopSet};
+use replank_core::ceph::redundancy::{Answer, Consents, Objection, Redundancy, StopSet};
 use replank_core::ceph::waves::{WavePlan, plan_waves};
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -103,8 +103,11 @@ fn waves_hold(shape: Shape) -> (u32, u32) {
         assert_eq!(definition::may_stop(&cluster, &osds), Word::Yes, "{wave:?} of {cluster:#?}");
         assert!(wave.osds.iter().all(|osd| seen.insert(*osd)), "{plan:#?}");
     }
+    // One OSD of which the standing is not told stops all others, though it might stop itself.
+    let objected = |osd: OsdId| plan.objections.contains(&Objection::OsdUnclear { osd });
     for osd in &plan.stuck {
-        assert_ne!(definition::may_stop(&cluster, &BTreeSet::from([osd.0])), Word::Yes, "{osd}: {plan:#?}");
+        let alone = definition::may_stop(&cluster, &BTreeSet::from([osd.0]));
+        assert!(alone != Word::Yes || objected(*osd), "{osd}: {plan:#?}");
         assert!(seen.insert(*osd), "{plan:#?}");
     }
     let all: BTreeSet<OsdId> = cluster.machines.iter().flatten().copied().map(OsdId).collect();
@@ -120,7 +123,7 @@ fn waves_hold(shape: Shape) -> (u32, u32) {
 /// The fewest waves of whole units, by trying every way to divide them; for few units.
 fn fewest(cluster: &Cluster, plan: &WavePlan) -> Option<u32> {
     let units: Vec<&String> = plan.waves.iter().flat_map(|wave| &wave.units).collect();
-    if units.is_empty() || units.len() > 7 {
+    if units.is_empty() || units.len() > 6 {
         return None;
     }
     let osds = |unit: &str| -> BTreeSet<u32> {
@@ -163,7 +166,7 @@ fn shapes(troubled: bool) -> impl Strategy<Value = Shape> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(300))]
+    #![proptest_config(ProptestConfig::with_cases(200))]
 
     #[test]
     fn the_answer_is_the_one_that_the_definition_gives(shape in shapes(true)) {
@@ -183,7 +186,7 @@ proptest! {
 
 #[test]
 fn waves_of_healthy_clusters_are_as_few_as_the_bound() {
-    const CLUSTERS: u64 = 400;
+    const CLUSTERS: u64 = 200;
     let mut rng = StdRng::seed_from_u64(20);
     let mut above: BTreeMap<u32, u32> = BTreeMap::new();
     let mut lengths: BTreeMap<u32, u32> = BTreeMap::new();
