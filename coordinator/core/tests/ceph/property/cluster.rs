@@ -34,8 +34,10 @@ pub struct Cluster {
     pub machines: Vec<Vec<u32>>,
 }
 
-/// Kind (with k, m for codes), size, `min_size`.
-const POOLS: &[(Option<(u32, u32)>, u32, u32)] = &[
+/// k and m of a code, size, `min_size`.
+type Kind = (Option<(u32, u32)>, u32, u32);
+
+const POOLS: &[Kind] = &[
     (None, 3, 2),
     (None, 3, 2),
     (None, 3, 2),

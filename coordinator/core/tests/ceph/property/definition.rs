@@ -108,7 +108,7 @@ fn judge(cluster: &Cluster, group: &Value, set: &BTreeSet<u32>, tally: &mut Tall
     let says = |word: &str| words.contains(&word);
     let pool = group["pgid"].as_str().unwrap().split('.').next().unwrap();
     let pools = cluster.osds["pools"].as_array().unwrap();
-    let Some(pool) = pools.iter().find(|candidate| candidate["pool"].to_string() == pool) else {
+    let Some(pool) = pools.iter().find(|candidate| candidate["pool"].as_u64() == pool.parse().ok()) else {
         return tally.doubt(true);
     };
     let Some(needed) = needed(cluster, pool) else { return tally.doubt(true) };
