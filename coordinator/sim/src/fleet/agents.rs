@@ -117,14 +117,14 @@ impl Fleet {
             return;
         }
         let weather = Weather { now_ms: self.now, fortune: self.fortune_of_an_act(), welcome: None };
-        let Some((command, acted)) = self.hosts[host].act(weather, &mut self.judge) else { return };
+        let Some(deed) = self.hosts[host].act(weather, &mut self.judge) else { return };
         let all_live = lives == self.hosts[host].lives();
         self.judge.check(Promise::P3, all_live, || format!("{action} ended a guest"));
         if self.struck(Fault::AgentKilledAfterAct) {
             self.agent_dies(host);
             return;
         }
-        let outcome = self.hosts[host].end(&command, acted, weather, &mut self.judge);
+        let outcome = self.hosts[host].end(deed, weather, &mut self.judge);
         self.meets_a_full_disk(&outcome);
         self.say_of(host, format!("ends {action}: {}", in_short(&outcome)));
         if self.struck(Fault::AgentKilledAfterLedger) {

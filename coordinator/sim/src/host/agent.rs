@@ -3,7 +3,7 @@
 use super::SimHost;
 use super::hands::{Fortune, SimHands};
 use super::things::{About, State};
-use crate::promise::Judge;
+use crate::promise::{Judge, Promise};
 use replank_agent_core::{Acted, Begin, Begun, Command, Ledger, begin};
 use replank_common::action::Action;
 use replank_common::ids::{ActionId, Direction, Epoch};
@@ -14,6 +14,15 @@ use replank_common::outcome::Outcome;
 pub(super) struct AtWork {
     command: Command,
     begun: Box<Begun>,
+}
+
+/// What was done; the ledger does not know it yet.
+#[derive(Debug)]
+pub(crate) struct Deed {
+    command: Command,
+    acted: Acted,
+    /// Something of the host was changed.
+    changed: bool,
 }
 
 /// What became of the command that was looked at.
@@ -50,13 +59,13 @@ macro_rules! hands {
             unrecorded: &$host.unrecorded,
             ledger: &$host.ledger,
             obeyed: &mut $host.obeyed,
-            judge: $judge,
+            judge: &mut *$judge,
             command: $command,
             fortune: $weather.fortune,
             welcome: $weather.welcome,
             restart_hurts,
             clock_ms,
-            accepted: false,
+            changed: false,
         }
     }};
 }
@@ -124,11 +133,12 @@ impl SimHost {
     }
 
     /// Acts: the world is changed, the ledger does not know it yet.
-    pub(crate) fn act(&mut self, weather: Weather, judge: &mut Judge) -> Option<(Command, Acted)> {
+    pub(crate) fn act(&mut self, weather: Weather, judge: &mut Judge) -> Option<Deed> {
         let AtWork { command, begun } = self.at_work.take()?;
         let mut hands = hands!(self, &command, weather, judge);
         let acted = begun.act(&mut hands);
-        Some((command, acted))
+        let changed = hands.changed;
+        Some(Deed { command, acted, changed })
     }
 
     /// The agent dies in the middle of its act: a part of it is done.
@@ -151,19 +161,17 @@ impl SimHost {
     }
 
     /// The outcome goes to the ledger, and is what is told.
-    pub(crate) fn end(
-        &mut self,
-        command: &Command,
-        acted: Acted,
-        weather: Weather,
-        judge: &mut Judge,
-    ) -> Outcome {
-        let mut hands = hands!(self, command, weather, judge);
+    pub(crate) fn end(&mut self, deed: Deed, weather: Weather, judge: &mut Judge) -> Outcome {
+        let Deed { command, acted, changed } = deed;
+        let mut hands = hands!(self, &command, weather, judge);
         let outcome = acted.end(hands.ledger, &mut hands);
         let entry = self.ledger.look_up(&command.id).ok().flatten();
         if entry.is_none_or(|entry| entry.outcome().is_none()) {
             *self.unrecorded.entry(command.id.clone()).or_default() += 1;
         }
+        let told = !(changed && matches!(outcome, Outcome::Refused(_)));
+        judge
+            .check(Promise::P5, told, || format!("{} is told refused, and has changed the host", command.id));
         outcome
     }
 }

@@ -55,7 +55,8 @@ pub(crate) struct SimHands<'a> {
     /// Why libvirtd must not be restarted now.
     pub(super) restart_hurts: Option<&'static str>,
     pub(super) clock_ms: UnixMs,
-    pub(super) accepted: bool,
+    /// Something of the host was changed.
+    pub(super) changed: bool,
 }
 
 impl SimHands<'_> {
@@ -90,6 +91,7 @@ impl SimHands<'_> {
         if let Some(why) = self.restart_hurts {
             return Err(refusal("RP5505", why));
         }
+        self.changed = true;
         self.things.libvirtd = version.clone();
         self.things.restart_begun = false;
         Ok(())
@@ -187,6 +189,7 @@ impl Hands for SimHands<'_> {
                 let id = &self.command.id;
                 let done = self.things.state(thing) == Some(State::Done);
                 self.judge.check(Promise::P5, !done, || format!("{id} repeats blindly what is done"));
+                self.changed = true;
                 self.things.set(thing, Some(if half { State::Half } else { State::Done }));
             }
             (About::Restart, Action::LibvirtRestart(restart)) => {
@@ -220,6 +223,7 @@ impl Hands for SimHands<'_> {
             About::Thing(thing) => {
                 let half = self.is_half_way_back();
                 if self.things.state(thing).is_some() {
+                    self.changed = true;
                     self.things.set(thing, half.then_some(State::Half));
                     match &self.command.work {
                         Work::Undo(_) if !half => self.carried_out(),
@@ -254,7 +258,6 @@ impl Hands for SimHands<'_> {
     }
 
     fn accepted(&mut self) {
-        self.accepted = true;
         let (id, epoch, obeyed) = (&self.command.id, self.command.epoch, *self.obeyed);
         self.judge.check(Promise::P9, epoch >= obeyed, || {
             format!("{id} of epoch {epoch} begins, after epoch {obeyed} was obeyed")
