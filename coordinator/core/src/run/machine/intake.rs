@@ -116,6 +116,7 @@ impl Machine {
     fn link_changed(&mut self, host: usize) {
         self.dirty.insert(host);
         self.wake_askers(host);
+        self.note_sight(host);
         self.look_for_blindness(host);
     }
 
@@ -125,12 +126,20 @@ impl Machine {
         }
     }
 
+    fn note_sight(&mut self, host: usize) {
+        if self.seen[host].is_blind() {
+            self.unseen.insert(host);
+        } else {
+            self.unseen.remove(&host);
+        }
+    }
+
     /// Keeps the set of hosts that the run has changed and cannot see; when the last one is seen again, all may go on.
     pub(super) fn look_for_blindness(&mut self, host: usize) {
         if self.state.hosts[host].change_begun && self.seen[host].is_blind() {
             self.blind.insert(host);
         } else if self.blind.remove(&host) && self.blind.is_empty() {
-            self.wake_all();
+            self.wake_parked();
         }
     }
 
@@ -302,5 +311,6 @@ impl Machine {
             self.moved_here(host, *uuid);
         }
         self.seen[host].census = Some(now);
+        self.note_sight(host);
     }
 }

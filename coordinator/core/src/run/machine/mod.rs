@@ -116,11 +116,19 @@ pub struct Machine {
     /// Holds whose needs may have become met.
     dirty_holds: BTreeSet<usize>,
     touched: BTreeSet<usize>,
+    /// Hosts with something to do that waits for the whole run: a stop, a held step, a baseline, a host that cannot be seen, a double.
+    parked: BTreeSet<usize>,
+    /// Hosts whose gates are being asked.
+    asking: BTreeSet<usize>,
+    /// How often it has decided about a host.
+    looks: u64,
     timers: BTreeSet<(UnixMs, usize)>,
     /// Hosts with open questions.
     asked: BTreeSet<usize>,
     /// Hosts that the run has changed and cannot see now.
     blind: BTreeSet<usize>,
+    /// Hosts that cannot be seen now, changed or not.
+    unseen: BTreeSet<usize>,
     /// Where each guest is, by the newest censuses; and those that are at more than one place.
     whereabouts: BTreeMap<GuestUuid, BTreeSet<usize>>,
     doubles: BTreeMap<GuestUuid, Option<twice::Suspicion>>,
@@ -173,9 +181,13 @@ impl Machine {
             dirty: (0..hosts).collect(),
             dirty_holds: (0..holds).collect(),
             touched: BTreeSet::new(),
+            parked: BTreeSet::new(),
+            asking: BTreeSet::new(),
+            looks: 0,
             timers: BTreeSet::new(),
             asked: BTreeSet::new(),
             blind: (0..hosts).filter(|host| state.hosts[*host].change_begun).collect(),
+            unseen: (0..hosts).collect(),
             whereabouts: BTreeMap::new(),
             doubles: BTreeMap::new(),
             out: Vec::new(),
@@ -245,6 +257,11 @@ impl Machine {
 
     pub fn index(&self) -> &Arc<Index> {
         &self.state.index
+    }
+
+    /// How often it has decided about a host: the measure of its work, which must grow with what happens and not with the fleet.
+    pub fn looks(&self) -> u64 {
+        self.looks
     }
 
     /// The epoch of a later coordinator that an agent has obeyed: this one must step down.

@@ -122,12 +122,14 @@ impl Machine {
         let mark = self.next_ask;
         self.seen[host].asking =
             Some(Asking { step, when, mark, begun_ms: self.now_ms, noted_ms: None, latest: None });
+        self.asking.insert(host);
         mark
     }
 
     /// Closes the questions that only this host's gates had open.
     pub(super) fn stop_asking(&mut self, host: usize) {
         let Some(asking) = self.seen[host].asking.take() else { return };
+        self.asking.remove(&host);
         let index = self.state.index.clone();
         let step = index.step_at(asking.step);
         let gates: &[Gate] = match asking.when {

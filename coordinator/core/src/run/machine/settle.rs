@@ -49,15 +49,15 @@ impl Machine {
             Event::Baseline { host, .. } => {
                 self.dirty.extend(index.host(host));
                 if self.state.unbased.is_empty() {
-                    self.wake_all();
+                    self.wake_parked();
                 }
             }
             Event::Outcome { action, .. } => {
                 if let Some(step) = index.step(&action.step) {
                     self.dirty.insert(index.host_of[step]);
                 }
-                if let Course::RollingBack { .. } = self.state.course {
-                    self.dirty.extend(self.state.lanes_back.values().filter_map(|lane| lane.last()));
+                if let (Course::RollingBack { .. }, Some(step)) = (&self.state.course, index.step(&action.step)) {
+                    self.wake_lanes(index.host_of[step]);
                 }
             }
             Event::Began { step } | Event::Sent { step, .. } => {
@@ -68,14 +68,24 @@ impl Machine {
                 }
             }
             Event::Recounted { host, .. } => self.dirty.extend(index.host(host)),
-            Event::Halted { .. }
-            | Event::GuestLost { .. }
-            | Event::GuestTwice { .. }
-            | Event::HostRebooted { .. }
-            | Event::Paused { .. }
-            | Event::Resumed { .. }
-            | Event::RetryAsked { .. }
-            | Event::AbortAsked { .. }
+            Event::GuestLost { .. } | Event::GuestTwice { .. } | Event::HostRebooted { .. } => {
+                // The first loss stops the run; what comes on top of it stops nothing more.
+                if self.state.halt.is_none() && self.state.open.len() == 1 {
+                    self.wake_busy();
+                }
+            }
+            Event::Paused { .. } => self.wake_busy(),
+            Event::Resumed { .. } => {
+                self.wake_busy();
+                self.wake_parked();
+            }
+            Event::RetryAsked { step, .. } => {
+                self.dirty.extend(index.step(step).map(|step| index.host_of[step]));
+                if self.state.held.is_empty() {
+                    self.wake_parked();
+                }
+            }
+            Event::AbortAsked { .. }
             | Event::RollbackAsked { .. }
             | Event::RollbackRefused { .. }
             | Event::RollbackBegun {}
@@ -83,6 +93,7 @@ impl Machine {
             | Event::Finished { .. } => self.wake_all(),
             Event::Created { .. }
             | Event::Led { .. }
+            | Event::Halted { .. }
             | Event::GuestAppeared { .. }
             | Event::GuestLeft { .. }
             | Event::GuestMoved { .. }
@@ -92,14 +103,64 @@ impl Machine {
         }
     }
 
-    pub(super) fn wake_all(&mut self) {
+    /// After a turn of the run's course: every host may have something else to do.
+    fn wake_all(&mut self) {
         self.dirty.extend(0..self.seen.len());
         self.dirty_holds.extend(0..self.state.holds.len());
     }
 
+    /// What kept the whole run waiting is gone.
+    pub(super) fn wake_parked(&mut self) {
+        self.dirty.append(&mut self.parked);
+    }
+
+    /// Hosts with a command in flight or gates being asked: the only ones that a stop keeps from anything at once.
+    fn wake_busy(&mut self) {
+        self.dirty.extend(&self.state.flying);
+        self.dirty.extend(&self.asking);
+    }
+
+    /// On the way back, an answer of `host` may have let the next one of its lane go, or all lanes of the wave before.
+    fn wake_lanes(&mut self, host: usize) {
+        let (plan, lanes) = (&self.state.index.plan.hosts[host], &self.state.lanes_back);
+        let Some(((last_wave, _), _)) = lanes.last_key_value() else { return };
+        if *last_wave == plan.wave {
+            self.dirty.extend(lanes.get(&(plan.wave, plan.lane)).and_then(|lane| lane.last()));
+        } else {
+            let lanes = lanes.range((*last_wave, 0)..).map(|(_, lane)| lane);
+            self.dirty.extend(lanes.filter_map(|lane| lane.last()));
+        }
+    }
+
+    /// Whether the host, which may do nothing now, would have something to do if nothing stopped the whole run. What waits for another host or
+    /// for a hold is woken by that.
+    fn has_next(&self, host: usize) -> bool {
+        match &self.state.course {
+            Course::Forward => self.state.current(host).is_some_and(|step| {
+                let needs = &self.state.index.step_needs[step];
+                self.state.steps[step].phase != StepPhase::Pending
+                    || needs.iter().all(|need| self.state.is_met(*need))
+            }),
+            Course::Guarding { .. } => self.state.guarding.contains(&host),
+            Course::RollingBack { .. } => self.state.may_go_back_now(host),
+            Course::Closing { .. } => {
+                self.state.unclosed.contains(&host) || self.state.uncounted.contains(&host)
+            }
+            Course::Finished { .. } => false,
+        }
+    }
+
+    fn park(&mut self, host: usize) {
+        if self.has_next(host) {
+            self.parked.insert(host);
+        }
+    }
+
     /// What concerns the whole run: halts, holds, and the turns of its course.
     fn decide_fleet(&mut self) {
-        while let Some(loss) = self.state.open.iter().find(|loss| !loss.halted) {
+        while self.state.unhalted > 0
+            && let Some(loss) = self.state.open.iter().find(|loss| !loss.halted)
+        {
             let reason = loss.reason.clone();
             self.record(Event::Halted { reason });
         }
@@ -109,7 +170,7 @@ impl Machine {
         }
         while let Some(hold) = self.dirty_holds.pop_first() {
             let state = &self.state.holds[hold];
-            let met = self.state.index.hold_needs[hold].iter().all(|need| self.state.is_met(*need));
+            let met = self.state.hold_unmet[hold] == 0;
             if state.reached_ms.is_none() && met && self.state.course == Course::Forward {
                 let id = self.state.index.plan.holds[hold].id.clone();
                 self.record(Event::HoldReached { hold: id });
@@ -151,7 +212,7 @@ impl Machine {
     fn is_counted(&self, end: End) -> bool {
         match end {
             End::Completed | End::RolledBack { .. } => {
-                self.state.uncounted.is_empty() && self.seen.iter().all(|seen| !seen.is_blind())
+                self.state.uncounted.is_empty() && self.unseen.is_empty()
             }
             End::Aborted => self.state.uncounted.iter().all(|host| self.now_ms >= self.given_up_at(*host)),
         }
@@ -164,7 +225,9 @@ impl Machine {
     }
 
     fn decide_host(&mut self, host: usize) {
+        self.looks += 1;
         self.touched.insert(host);
+        self.parked.remove(&host);
         if self.state.finished().is_some() {
             self.stop_asking(host);
             self.stop_counting(host);
@@ -178,6 +241,7 @@ impl Machine {
         }
         if self.state.stopped() {
             self.stop_asking(host);
+            self.park(host);
             return;
         }
         if self.state.hosts[host].flight.is_some() {
@@ -218,6 +282,7 @@ impl Machine {
             match self.state.steps[step].phase {
                 StepPhase::Pending => {
                     if self.block_of_step(step).is_some() {
+                        self.park(host);
                         break;
                     }
                     if !self.gates_pass(host, step, When::Before, &plan.before) {
@@ -283,12 +348,16 @@ impl Machine {
 
     fn go_back(&mut self, host: usize, next: Option<(usize, Purpose)>) {
         match next {
-            Some((step, purpose)) if self.block_of_back(host, step).is_none() => {
+            Some((step, _)) if self.block_of_back(host, step).is_some() => {
+                self.stop_asking(host);
+                self.park(host);
+            }
+            Some((step, purpose)) => {
                 if self.gates_pass(host, step, When::Undo, &[Gate::CensusHolds]) {
                     self.send(step, step, purpose);
                 }
             }
-            Some(_) | None => self.stop_asking(host),
+            None => self.stop_asking(host),
         }
     }
 

@@ -55,7 +55,7 @@ impl Machine {
                 self.withdraw(Asker::Twice(guest), *host, &ReadingRequest::Census);
             }
             // What waited because of it may go on.
-            self.wake_all();
+            self.wake_parked();
         }
     }
 

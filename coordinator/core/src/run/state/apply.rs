@@ -108,6 +108,7 @@ impl State {
             return Err(IllegalEvent::Order { event: "a halt", why: "no loss is recorded for it" });
         };
         loss.halted = true;
+        self.unhalted -= 1;
         self.halts.push(HaltNote {
             reason: reason.clone(),
             halted_ms: at_ms,
@@ -144,6 +145,9 @@ impl State {
             return Err(IllegalEvent::Hold { hold: id.clone(), why: "it is approved already" });
         }
         self.holds[hold].approved = Some((by.to_owned(), at_ms));
+        for other in &self.index.hold_wakes[hold].holds {
+            self.hold_unmet[*other] -= 1;
+        }
         Ok(())
     }
 
@@ -187,6 +191,7 @@ impl State {
     pub(super) fn decide_halt(&mut self, by: &str, what: &'static str, at_ms: UnixMs) {
         self.halt = None;
         self.open.clear();
+        self.unhalted = 0;
         for note in self.halts.iter_mut().filter(|note| note.decided.is_none()) {
             note.decided = Some((by.to_owned(), what, at_ms));
         }

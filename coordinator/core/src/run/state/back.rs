@@ -164,6 +164,10 @@ impl State {
         let closed = WayBackClosed { step: plan.id.clone(), host: plan.host.clone(), refusal };
         if let Course::Guarding { refusals, .. } = &mut self.course {
             refusals.push(closed);
+            if refusals.len() == 1 {
+                // Nobody is asked any more; what is in flight ends.
+                self.guarding.retain(|host| self.hosts[*host].flight.is_some());
+            }
         }
     }
 
@@ -172,9 +176,7 @@ impl State {
         match &self.course {
             Course::Guarding { to, refusals, .. } => {
                 let (to, refused) = (*to, !refusals.is_empty());
-                if refused {
-                    self.guarding.retain(|host| self.hosts[*host].flight.is_some());
-                } else if self.guard_next(host, to).is_none() {
+                if refused || self.guard_next(host, to).is_none() {
                     self.guarding.remove(&host);
                 }
             }
@@ -183,7 +185,11 @@ impl State {
                     let plan = &self.index.plan.hosts[host];
                     let key = (plan.wave, plan.lane);
                     if let Some(lane) = self.lanes_back.get_mut(&key) {
-                        lane.retain(|other| *other != host);
+                        if lane.last() == Some(&host) {
+                            lane.pop();
+                        } else {
+                            lane.retain(|other| *other != host);
+                        }
                         if lane.is_empty() {
                             self.lanes_back.remove(&key);
                         }
@@ -267,6 +273,7 @@ impl State {
         }
         // What was lost meanwhile stands beside what was open before.
         self.halt = before.halt.or(self.halt.take());
+        self.unhalted += before.open.iter().filter(|loss| !loss.halted).count();
         self.open.splice(0..0, before.open);
         self.way_back_closed = closed.to_vec();
         self.way_back_closed_more = in_all.saturating_sub(closed.len());

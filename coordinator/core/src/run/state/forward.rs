@@ -288,6 +288,9 @@ impl State {
         self.steps[step].done_ms = Some(at_ms);
         self.active.remove(&step);
         self.done += 1;
+        for hold in &self.index.step_wakes[step].holds {
+            self.hold_unmet[*hold] -= 1;
+        }
         self.hosts[self.index.host_of[step]].cursor += 1;
         Ok(())
     }

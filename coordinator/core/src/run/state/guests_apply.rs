@@ -88,6 +88,7 @@ impl State {
         let track = self.present_mut(name, guest, incarnation)?;
         track.fate = Fate::Lost { known: known.to_owned(), died_at_ms, recorded_at_ms: at_ms };
         let called = track.first.name.clone();
+        self.unhalted += 1;
         self.open.push(OpenLoss {
             reason: HaltReason::GuestLost {
                 host: name.clone(),
@@ -117,6 +118,7 @@ impl State {
         if hosts.len() < 2 {
             return Err(IllegalEvent::Order { event: "a guest running twice", why: "it is on one host" });
         }
+        self.unhalted += 1;
         self.open.push(OpenLoss {
             reason: HaltReason::GuestTwice { guest, name: name.to_owned(), hosts: hosts.to_vec() },
             guests: vec![(guest, name.to_owned())],
@@ -149,6 +151,7 @@ impl State {
         }
         if !guests.is_empty() {
             let reason = HaltReason::HostRebooted { host: name.clone() };
+            self.unhalted += 1;
             self.open.push(OpenLoss { reason, guests, during: during.to_vec(), halted: false });
         }
         Ok(())

@@ -227,10 +227,14 @@ pub struct State {
     pub(crate) course: Course,
     pub(crate) halt: Option<Halt>,
     pub(crate) open: Vec<OpenLoss>,
+    /// How many of them have no halt recorded yet.
+    pub(crate) unhalted: usize,
     pub(crate) paused: Option<Paused>,
     pub(crate) hosts: Vec<HostState>,
     pub(crate) steps: Vec<StepState>,
     pub(crate) holds: Vec<HoldState>,
+    /// By hold: how much of what it needs is not met on the way forward, from which no step goes back.
+    pub(crate) hold_unmet: Vec<usize>,
     pub(crate) halts: Vec<HaltNote>,
     /// The latest refusal of a rollback.
     pub(crate) way_back_closed: Vec<WayBackClosed>,
@@ -276,10 +280,12 @@ impl State {
             course: Course::Forward,
             halt: None,
             open: Vec::new(),
+            unhalted: 0,
             paused: None,
             hosts: vec![host; hosts],
             steps: vec![StepState::new(); index.plan.steps.len()],
             holds: vec![HoldState::default(); index.plan.holds.len()],
+            hold_unmet: index.hold_needs.iter().map(Vec::len).collect(),
             halts: Vec::new(),
             way_back_closed: Vec::new(),
             way_back_closed_more: 0,
@@ -406,9 +412,9 @@ impl State {
 
     /// Steps in flight anywhere, those of `host` first, at most `MAX_DURING`.
     pub(crate) fn during(&self, host: Option<usize>) -> Vec<StepId> {
-        let of = |step: &&usize| Some(self.index.host_of[**step]) == host;
-        let own = self.active.iter().filter(of);
-        let others = self.active.iter().filter(|step| !of(step));
+        let own = host.into_iter().flat_map(|host| &self.index.host_steps[host]);
+        let own = own.filter(|step| self.active.contains(step));
+        let others = self.active.iter().filter(|step| Some(self.index.host_of[**step]) != host);
         own.chain(others)
             .take(crate::run::event::MAX_DURING)
             .map(|step| self.index.step_at(*step).id.clone())
