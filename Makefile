@@ -21,10 +21,11 @@ unit:
 	tests/nextest.sh run --locked --workspace --features replank-agent/crash-points,replank-coordinator/crash-points -E 'not test(/^lab_/)'
 	cargo test --locked --workspace --doc --quiet
 
-# Simulated fleets: SEEDS of them from FIRST on, or one again with all that happened (REPLAY=seed), or a large one (FLEET=10000x20).
+# Simulated fleets: SEEDS of them from FIRST on, or one again with all that happened (REPLAY=seed), or a large one (FLEET=10000x20, and
+# FAULTS=calm, rough or storm).
 sim:
 	cargo run --locked --quiet --profile sim -p replank-sim-tests --bin sim -- \
-	    $(if $(REPLAY),--replay $(REPLAY),$(if $(FLEET),--fleet $(FLEET),--seeds $(or $(SEEDS),1000)) --first $(or $(FIRST),0))
+	    $(if $(REPLAY),--replay $(REPLAY),$(if $(FLEET),--fleet $(FLEET) --faults $(or $(FAULTS),rough),--seeds $(or $(SEEDS),1000)) --first $(or $(FIRST),0))
 
 lab-tests:
 	tests/nextest.sh run --locked -p replank-lab -p replank-e2e -E 'test(/^lab_/)'

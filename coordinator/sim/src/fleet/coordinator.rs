@@ -269,6 +269,17 @@ impl Fleet {
         }
     }
 
+    /// What was not woken had nothing to do. A look at every host: for small fleets.
+    fn check_nothing_overlooked(&mut self, number: u64) {
+        if self.hosts.len() > 6 {
+            return;
+        }
+        let machine = self.seats.get(&number).and_then(|seat| seat.machine(&self.run));
+        let Some(overlooked) = machine.map(Machine::overlooked) else { return };
+        self.judge
+            .check(Promise::Quiet, overlooked.is_empty(), || format!("it has not seen to {overlooked:?}"));
+    }
+
     /// The drive's turn after whatever came: the time, the journal, and only then the links.
     pub(super) fn turn(&mut self, number: u64) {
         let Some(seat) = self.seats.get_mut(&number) else { return };
@@ -283,6 +294,7 @@ impl Fleet {
         let outbox = Outbox::default();
         let Some(seat) = self.seats.get_mut(&number) else { return };
         seat.runs.durable(&outbox);
+        self.check_nothing_overlooked(number);
         self.wake_later(number);
         for (host, message) in outbox.into_messages() {
             if let ToAgent::Do(command) = &message {
