@@ -16,6 +16,9 @@ use replank_common::ids::Epoch;
 use replank_core::run::{Machine, Operate, OperatorRefusal, RunView};
 use replank_core::runs::{Event, LinkNumber, Refusal, Runs, What};
 
+/// Every which turn is asked whether it has overlooked something.
+const TURNS_PER_LOOK: u64 = 16;
+
 /// The drive's, for processes that lead no more.
 const SWEEP_MS: u64 = 5_000;
 
@@ -269,9 +272,9 @@ impl Fleet {
         }
     }
 
-    /// What was not woken had nothing to do. A look at every host: for small fleets.
+    /// What was not woken had nothing to do. A look at every host costs: at some turns of small fleets.
     fn check_nothing_overlooked(&mut self, number: u64) {
-        if self.hosts.len() > 6 {
+        if self.hosts.len() > 6 || !self.events.is_multiple_of(TURNS_PER_LOOK) {
             return;
         }
         let machine = self.seats.get(&number).and_then(|seat| seat.machine(&self.run));
