@@ -121,6 +121,31 @@ faults! {
 }
 
 impl Fault {
+    /// Whether it strikes one host; the others strike the coordinator, or are an operator's doing.
+    pub fn is_of_a_host(self) -> bool {
+        !matches!(
+            self,
+            Self::CoordinatorKilled
+                | Self::CoordinatorTornTail
+                | Self::CoordinatorClockJumps
+                | Self::SecondCoordinator
+                | Self::JournalConflict
+                | Self::StoreDiskFull
+                | Self::OperatorPauses
+                | Self::OperatorResumes
+                | Self::OperatorAborts
+                | Self::OperatorRollsBack
+                | Self::OperatorApproves
+                | Self::OperatorRetries
+                | Self::OperatorAsksOldCoordinator
+        )
+    }
+
+    /// Whether it is done to a message.
+    pub fn is_of_a_message(self) -> bool {
+        matches!(self, Self::MessageLost | Self::MessageDoubled | Self::MessageLate | Self::MessageReordered)
+    }
+
     pub fn named(name: &str) -> Option<Self> {
         Self::ALL.iter().copied().find(|fault| fault.name() == name)
     }

@@ -14,6 +14,16 @@ impl Profile {
     /// The names that [`Profile::named`] knows, the mildest first.
     pub const NAMES: [&str; 3] = ["calm", "rough", "storm"];
 
+    /// One line for people, for a name of [`Profile::NAMES`].
+    pub fn describe(name: &str) -> Option<&'static str> {
+        match name {
+            "calm" => Some("nothing goes wrong"),
+            "rough" => Some("a bad week: what a fleet does meet, nobody gives up, and every host comes back"),
+            "storm" => Some("everything at once: hosts that never return, operators who abort and roll back"),
+            _ => None,
+        }
+    }
+
     pub fn named(name: &str) -> Option<Self> {
         match name {
             "calm" => Some(Self::calm()),

@@ -39,9 +39,14 @@ impl Fleet {
             let patient = matches!(fault, Fault::OperatorAborts | Fault::OperatorRollsBack);
             let possible = (late || !patient)
                 && !matches!(fault, of_no_moment!())
-                && (fleet_wide || is_of_a_host(*fault));
+                && (fleet_wide || fault.is_of_a_host());
+            let before = self.told.as_ref().map_or(0, Vec::len);
             if possible && self.strikes(*fault) && self.trouble(*fault) {
                 self.injected(*fault);
+                // The cause is told before what it led to at once.
+                if let Some(told) = &mut self.told {
+                    told[before..].rotate_right(1);
+                }
             }
         }
     }
@@ -51,6 +56,7 @@ impl Fleet {
         let host = usize::try_from(self.below(self.hosts.len() as u64)).unwrap_or(0);
         let now = self.now;
         let span = 2_000 + self.below(60_000);
+        self.about(host);
         self.say_of(host, format!("trouble: {fault}"));
         match fault {
             Fault::PartitionedBothWays => {
@@ -165,6 +171,7 @@ impl Fleet {
                 && self.strikes(Fault::DoneByHand)
                 && self.hosts[self.names[&step.host]].things.do_by_hand(action)
             {
+                self.about(self.names[&step.host]);
                 self.injected(Fault::DoneByHand);
             }
         }
@@ -256,21 +263,4 @@ impl Fleet {
         self.hosts[host].end_guest(guest, EndCause::Migrated, self.now);
         self.push_census(host);
     }
-}
-
-/// Whether it strikes one host: a larger fleet has more of it.
-fn is_of_a_host(fault: Fault) -> bool {
-    !matches!(
-        fault,
-        Fault::CoordinatorKilled
-            | Fault::SecondCoordinator
-            | Fault::StoreDiskFull
-            | Fault::OperatorPauses
-            | Fault::OperatorResumes
-            | Fault::OperatorAborts
-            | Fault::OperatorRollsBack
-            | Fault::OperatorApproves
-            | Fault::OperatorRetries
-            | Fault::OperatorAsksOldCoordinator
-    )
 }

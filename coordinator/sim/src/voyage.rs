@@ -1,15 +1,17 @@
 //! A voyage from its first message to its end, and what is told of it.
 
 use crate::fault::Fault;
-use crate::fleet::Fleet;
+use crate::fleet::{Fleet, Manner, START_MS};
 use crate::plans::{self, Shape};
 use crate::profile::Profile;
 use crate::promise::{Broken, Promise};
+use crate::told::{Told, What};
 use crate::trace::{LAST, Trace};
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
 use replank_common::ids::GuestUuid;
-use replank_core::run::report::GuestFate;
+use replank_core::plan::estimate;
+use replank_core::run::report::{GuestFate, Tally};
 use replank_core::run::{End, Index, Machine};
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
@@ -62,6 +64,8 @@ pub struct Voyage {
     /// Records of the journal.
     pub records: usize,
     pub simulated_ms: u64,
+    /// When the run came to its last end.
+    pub ended_after_ms: Option<u64>,
     pub injected: BTreeMap<Fault, u64>,
     /// How often each promise was really checked.
     pub checked: BTreeMap<Promise, u64>,
@@ -70,6 +74,10 @@ pub struct Voyage {
     pub trace: Vec<String>,
     /// SHA-256 of the journal's lines.
     pub journal: String,
+    /// Of [`sail_as_planned`], when it was asked for.
+    pub told: Vec<Told>,
+    /// Of [`sail_as_planned`]: what became of the guests.
+    pub tally: Option<Tally>,
 }
 
 /// A voyage of which the seed decides everything: the fleet, the plan's shape, the profile and the operator's temper.
@@ -98,7 +106,7 @@ fn storm_told(seed: u64, kept: usize) -> Voyage {
     if rng.random_range(0..2) == 0 {
         profile = profile.with(Fault::OperatorAborts, 0).with(Fault::OperatorRollsBack, 0);
     }
-    told(plans::index(shape), guests, &profile, seed, kept)
+    told(plans::index(shape), Manner::Quickly { guests_per_host: guests }, &profile, seed, (kept, false))
 }
 
 /// A large fleet: twenty canaries at most, lanes in proportion.
@@ -108,16 +116,28 @@ pub fn scale(hosts: usize, guests_per_host: u32, profile: &Profile, seed: u64) -
     sail(plans::index(shape), guests_per_host, profile, seed)
 }
 
-/// A voyage of a given plan.
+/// A voyage of a given plan, with so many guests on each host and actions that take seconds.
 pub fn sail(index: Arc<Index>, guests_per_host: u32, profile: &Profile, seed: u64) -> Voyage {
-    told(index, guests_per_host, profile, seed, LAST)
+    told(index, Manner::Quickly { guests_per_host }, profile, seed, (LAST, false))
 }
 
-fn told(index: Arc<Index>, guests_per_host: u32, profile: &Profile, seed: u64, kept: usize) -> Voyage {
-    let mut fleet = Fleet::new(index, u128::from(guests_per_host), profile.clone(), seed);
+/// A voyage of a real plan: with the guests that it counted, at about the times that it expects. `telling`: what happens on the way is kept.
+pub fn sail_as_planned(index: Arc<Index>, profile: &Profile, seed: u64, telling: bool) -> Voyage {
+    told(index, Manner::AsPlanned, profile, seed, (LAST, telling))
+}
+
+fn told(
+    index: Arc<Index>,
+    manner: Manner,
+    profile: &Profile,
+    seed: u64,
+    (kept, telling): (usize, bool),
+) -> Voyage {
+    let mut fleet = Fleet::new(index, manner, profile.clone(), seed);
     fleet.trace = Trace::of_last(kept);
+    fleet.told = telling.then(Vec::new);
     let guests = fleet.hosts.iter().map(|host| host.guests.len()).sum();
-    let ended = catch_unwind(AssertUnwindSafe(|| through(&mut fleet)));
+    let ended = catch_unwind(AssertUnwindSafe(|| through(&mut fleet, manner)));
     let ended = ended.unwrap_or_else(|cause| {
         let said = cause.downcast_ref::<String>().map(String::as_str);
         let said = said.or_else(|| cause.downcast_ref::<&str>().copied()).unwrap_or("without a text");
@@ -139,14 +159,28 @@ fn told(index: Arc<Index>, guests_per_host: u32, profile: &Profile, seed: u64, k
         broken: fleet.judge.broken.clone(),
         trace: fleet.trace.text(),
         journal: fleet.digest(),
+        ended_after_ms: fleet.watcher.end.and(fleet.watcher.ends.last().map(|at| at - START_MS)),
+        tally: (manner == Manner::AsPlanned).then(|| tally(&fleet)).flatten(),
+        told: fleet.told.unwrap_or_default(),
     }
 }
 
-fn through(fleet: &mut Fleet) -> Ended {
+fn tally(fleet: &Fleet) -> Option<Tally> {
+    let machine = Machine::replay(fleet.index.clone(), &fleet.journal).ok()?;
+    machine.state().report().map(|report| report.tally)
+}
+
+fn through(fleet: &mut Fleet, manner: Manner) -> Ended {
     fleet.begin();
     // A large fleet is under way longer.
     let hosts = fleet.hosts.len() as u64;
-    let moment_ms = MOMENT_MS + hosts.saturating_sub(10).min(1_000) * 10;
+    let mut moment_ms = MOMENT_MS + hosts.saturating_sub(10).min(1_000) * 10;
+    let expected_ms = match manner {
+        Manner::Quickly { .. } => 0,
+        Manner::AsPlanned => estimate(fleet.index.plan()).total_ms,
+    };
+    // Troubles are to be there to the end of it.
+    moment_ms = moment_ms.max(expected_ms * 3 / 2 / MOMENTS);
     let troubles = 1 + hosts / 50;
     for moment in 0..MOMENTS {
         fleet.pass(moment_ms);
@@ -171,13 +205,14 @@ fn through(fleet: &mut Fleet) -> Ended {
             break;
         }
     }
-    quiet(fleet)
+    quiet(fleet, expected_ms)
 }
 
 /// Nothing new goes wrong: the run must come to an end, or say what stands in the way.
-fn quiet(fleet: &mut Fleet) -> Ended {
+fn quiet(fleet: &mut Fleet, expected_ms: u64) -> Ended {
     fleet.quiet = true;
     fleet.say("world", "is quiet from here on");
+    fleet.tell(None, || What::Quiet);
     fleet.store_full_until = 0;
     for host in 0..fleet.hosts.len() {
         let at = &mut fleet.hosts[host];
@@ -185,7 +220,8 @@ fn quiet(fleet: &mut Fleet) -> Ended {
         at.things.way_back_closed = false;
         fleet.mend(host);
     }
-    let limit = fleet.now + QUIET_MS + QUIET_PER_HOST_MS.saturating_mul(fleet.hosts.len().min(20) as u64);
+    let per_host_ms = QUIET_PER_HOST_MS.saturating_mul(fleet.hosts.len().min(20) as u64);
+    let limit = fleet.now + QUIET_MS + per_host_ms + 4 * expected_ms;
     if fleet.profile.chance(Fault::GuestTwice) > 0 && fleet.below(4) == 0 {
         twice_in_quiet(fleet);
     }

@@ -6,6 +6,7 @@ use replank_common::ids::{HoldId, HostName, PlanId, RunId, StepId};
 use replank_core::ceph::redundancy::Daemon;
 use replank_core::plan::Stage;
 use replank_identity::{Level, OperatorName};
+use replank_sim::Profile;
 use std::convert::Infallible;
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -70,6 +71,8 @@ pub enum Command {
     Show(ShowArgs),
     /// Read a finished plan with other eyes and find promises that it would break
     Lint(LintArgs),
+    /// Try a plan on a simulated fleet where things go wrong; no host is touched
+    Simulate(SimulateArgs),
     /// Start a run of a plan and print the run's id
     Apply(ApplyArgs),
     /// Show where a run is and how long it will still take
@@ -245,6 +248,21 @@ pub struct LintArgs {
 }
 
 #[derive(Debug, Args)]
+pub struct SimulateArgs {
+    /// A plan file or a plan's id (sha256:…)
+    pub plan: PlanRef,
+    /// What everything is drawn from: the same seed is the same run, to the byte
+    #[arg(long, value_name = "SEED", default_value_t = 1)]
+    pub seed: u64,
+    /// What goes wrong, and how often
+    #[arg(long, value_name = "PROFILE", default_value = "rough", long_help = faults_help())]
+    pub faults: String,
+    /// So many runs, from SEED on, and how they ended in sum
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
+    pub seeds: u32,
+}
+
+#[derive(Debug, Args)]
 pub struct ApplyArgs {
     /// A plan file, or the id (sha256:…) of a plan that the coordinator has
     pub plan: PlanRef,
@@ -409,6 +427,12 @@ impl FromStr for PlanOrRun {
             Err(_) => text.parse().map(Self::Plan),
         }
     }
+}
+
+fn faults_help() -> String {
+    let known = Profile::NAMES.iter().filter_map(|name| Some((name, Profile::describe(name)?)));
+    let lines = known.map(|(name, described)| format!("\n- {name}: {described}"));
+    format!("What goes wrong, and how often:\n{}", lines.collect::<String>())
 }
 
 fn level_parser() -> impl clap::builder::TypedValueParser<Value = Level> {

@@ -20,6 +20,9 @@ replank_common::codes! {
     RUN_WAITS "RP6315" "the run waits for an operator"
     RUN_NOT_COMPLETED "RP6316" "the run ended other than completed"
     OUTPUT_TAKEN "RP6317" "a file that would be written is there already"
+    PROFILE "RP6318" "no profile of faults has that name"
+    SIMULATION_HELD "RP6319" "a simulated run was held"
+    SIMULATION_BROKE "RP6320" "a simulated run broke a promise"
     NOT_SAFE "RP6321" "OSDs or MONs may not stop now"
     CANNOT_TELL "RP6322" "the documents do not tell whether OSDs or MONs may stop"
 }

@@ -29,7 +29,8 @@ pub fn progress(at_ms: UnixMs, value: &Value) -> Option<String> {
     Some(format!("{}        {step}:{share}{said}", utc(at_ms)))
 }
 
-fn text(event: &Event) -> String {
+/// An event in words.
+pub fn text(event: &Event) -> String {
     match event {
         Event::Created { run, plan, by } => format!("{run} of plan {plan} begun by {by}"),
         Event::Led { epoch } => format!("led by the coordinator of epoch {epoch}"),

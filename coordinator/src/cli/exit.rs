@@ -12,6 +12,8 @@ replank_cli::exits! {
     Waits 8 "the run waits for an operator (with --until-hold)"
     Unsound 9 "lint found a broken promise in the plan"
     Deposed 10 "another coordinator leads: this one stays down until somebody starts it"
+    SimulationHeld 11 "a simulated run was held, and says by what"
+    SimulationBroke 12 "a simulated run broke a promise"
 }
 
 #[cfg(test)]

@@ -10,6 +10,8 @@ use replank_core::ceph::redundancy::NameError;
 use replank_core::fleet_file::Mistakes;
 use replank_core::inventory::InventoryError;
 use replank_core::plan::PlanFileError;
+use replank_core::run::UnsoundPlan;
+use replank_sim::Profile;
 use serde_json::{Value, json};
 use std::io;
 use std::path::PathBuf;
@@ -74,6 +76,14 @@ pub enum Failure {
     NotSafe,
     #[error("the documents do not tell whether the set may stop; each reason is listed with what to do")]
     CannotTell,
+    #[error("there is no profile of faults `{name}`; give one of {}", Profile::NAMES.join(", "))]
+    Profile { name: String },
+    #[error("the plan cannot be carried out: {0}; make it again with `replank plan`")]
+    Unsailable(#[from] UnsoundPlan),
+    #[error("a simulated run was held; see by what: `{replay}`")]
+    SimulationHeld { replay: String },
+    #[error("a simulated run broke {promise}; report it with the plan and this command: `{replay}`")]
+    SimulationBroke { promise: &'static str, replay: String },
     /// The coordinator's own commands: init, serve.
     #[error("{text}")]
     Local { code: &'static str, text: String },
@@ -107,7 +117,10 @@ impl Failure {
                 _ => Exit::BadFile,
             },
             Self::Blocked(_) | Self::NotSafe => Exit::Blocked,
-            Self::Unsound(_) => Exit::Unsound,
+            Self::Unsound(_) | Self::Unsailable(_) => Exit::Unsound,
+            Self::Profile { .. } => Exit::Usage,
+            Self::SimulationHeld { .. } => Exit::SimulationHeld,
+            Self::SimulationBroke { .. } => Exit::SimulationBroke,
             Self::Unreachable { .. } | Self::OutcomeUnknown { .. } => Exit::Unreachable,
             Self::TlsRefused { .. } | Self::Refused { .. } => Exit::Refused,
             Self::Halted { .. } | Self::NotCompleted { .. } => Exit::Halted,
@@ -133,6 +146,10 @@ impl Failure {
             Self::Beats { .. } => codes::BEATS,
             Self::Blocked(_) => codes::BLOCKED,
             Self::Unsound(_) => codes::UNSOUND,
+            Self::Unsailable(_) => replank_core::codes::RUN_PLAN_UNSOUND,
+            Self::Profile { .. } => codes::PROFILE,
+            Self::SimulationHeld { .. } => codes::SIMULATION_HELD,
+            Self::SimulationBroke { .. } => codes::SIMULATION_BROKE,
             Self::Settings { .. } => codes::SETTINGS,
             Self::Identity { .. } => codes::IDENTITY,
             Self::Unreachable { .. } => codes::UNREACHABLE,

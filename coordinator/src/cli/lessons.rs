@@ -2,7 +2,8 @@
 
 use super::exit::Exit;
 use Exit::{
-    BadFile, Blocked, Deposed, Done, Halted, Refused, Unexpected, Unreachable, Unsound, Usage, Waits,
+    BadFile, Blocked, Deposed, Done, Halted, Refused, SimulationBroke, SimulationHeld, Unexpected,
+    Unreachable, Unsound, Usage, Waits,
 };
 use replank_cli::Lesson;
 
@@ -190,6 +191,19 @@ pub const LESSONS: &[Lesson<Exit>] = &[
         changes: "Nothing.",
         examples: &["replank lint plan.json"],
         exits: &[BadFile, Refused, Unreachable, Unsound],
+    },
+    Lesson {
+        path: "simulate",
+        does: "Carries the plan out against a simulated fleet: the plan's hosts and as many guests as it counted, with the code that production \
+               uses, while messages are lost, agents, hosts and coordinators die and guests come and go, by the chances of a profile: calm, \
+               nothing goes wrong; rough, a bad week; storm, everything at once. Then nothing new goes wrong, and the run must end or say what \
+               holds it. Shows what happened on the way and how it ended. It tells what replank would do, not whether your packages work.",
+        changes: "Nothing. No host is asked or touched; a plan's id is read from the coordinator.",
+        examples: &[
+            "replank simulate plan.json --seed 7 --faults rough",
+            "replank simulate plan.json --seeds 1000 --faults storm",
+        ],
+        exits: &[BadFile, Refused, Unreachable, Unsound, SimulationHeld, SimulationBroke],
     },
     Lesson {
         path: "apply",

@@ -23,6 +23,7 @@ mod output;
 mod progress;
 mod runs;
 mod settings;
+mod simulate;
 mod watch;
 
 use args::{
@@ -96,6 +97,11 @@ fn run(out: Output, cli: Cli) -> Result<(), Failure> {
         Command::Ceph(CephCommand::SafeToStop(args)) => ceph::safe_to_stop(out, args),
         Command::Ceph(CephCommand::Waves(args)) => ceph::waves(out, args),
         Command::Lint(args) => offline::lint_plan(out, &plan_file(out, config, &args.plan)?),
+        Command::Simulate(args) => {
+            // A bad profile is told before a connection is tried.
+            let profile = simulate::profile(&args.faults)?;
+            simulate::simulate(out, args, &profile, &plan_file(out, config, &args.plan)?)
+        }
         Command::Apply(args) => {
             // A bad plan file is told before a connection is tried.
             if let PlanRef::File(path) = &args.plan {
@@ -158,6 +164,7 @@ async fn ask(out: Output, coordinator: &Coordinator, command: &Command) -> Resul
         | Command::Show(_)
         | Command::Ceph(_)
         | Command::Lint(_)
+        | Command::Simulate(_)
         | Command::Apply(_)
         | Command::Operator(OperatorCommand::Add(_) | OperatorCommand::Renew) => {
             unreachable!("answered before a connection is made")

@@ -10,4 +10,5 @@ mod manual;
 mod operators;
 mod pages;
 mod refusals;
+mod simulate;
 mod support;

@@ -49,11 +49,8 @@ impl Fleet {
             match look {
                 Look::Begun => {
                     self.say_of(host, format!("begins {action}"));
+                    let takes = self.takes(&action);
                     self.up(host, ToCoordinator::Accepted(action));
-                    let mut takes = 300 + self.below(2_500);
-                    if self.struck(Fault::ActionSlow) {
-                        takes += self.below(60_000);
-                    }
                     let life = self.hosts[host].life;
                     self.at(takes, Happening::TaskEnds { host, life });
                 }

@@ -12,6 +12,7 @@ use crate::fault::Fault;
 use crate::host::Link;
 use crate::promise::Promise;
 use crate::seat::{Outbox, Seat};
+use crate::told;
 use replank_common::ids::Epoch;
 use replank_core::run::{Machine, Operate, OperatorRefusal, RunView};
 use replank_core::runs::{Event, LinkNumber, Refusal, Runs, What};
@@ -75,7 +76,7 @@ impl Fleet {
         let mut seat = Seat::new(epoch, Runs::new(epoch, latest), skew_ms);
         let clock = seat.clock(self.now);
         if self.journal.is_empty() {
-            let created = seat.runs.create(self.run.clone(), self.index.clone(), "alice", clock);
+            let created = seat.runs.create(self.run.clone(), self.index.clone(), "operator", clock);
             self.judge.check(Promise::Sound, created.is_ok(), || format!("it cannot begin: {created:?}"));
         } else {
             let machine = self.replayed()?;
@@ -230,10 +231,13 @@ impl Fleet {
 
     fn asks(&mut self, number: u64, who: &str, wish: Operate) -> Result<(), OperatorRefusal> {
         let text = format!("{wish:?}");
-        let granted = self.grants(number, wish);
+        let granted = self.grants(number, wish.clone());
         match &granted {
             Ok(()) => self.say(who, text),
-            Err(refusal) => self.say(who, format!("{text}: {refusal}")),
+            Err(refusal) => {
+                self.say(who, format!("{text}: {refusal}"));
+                self.tell(None, || told::What::NotGranted { wish, why: refusal.to_string() });
+            }
         }
         // Also after a refusal: the run may have been taken up again for it.
         self.turn(number);
@@ -262,7 +266,7 @@ impl Fleet {
             }
         }
         let Some(seat) = self.seats.get_mut(&number) else { return Ok(()) };
-        match seat.runs.operate(&run, "bob", wish, clock) {
+        match seat.runs.operate(&run, "operator", wish, clock) {
             Ok(()) => Ok(()),
             Err(Refusal::Operator(refusal)) => Err(refusal),
             Err(refusal @ (Refusal::NoRun | Refusal::Busy { .. })) => {

@@ -15,18 +15,40 @@ use crate::plans::run_id;
 use crate::profile::Profile;
 use crate::promise::Judge;
 use crate::seat::Seat;
+use crate::told::{Told, What};
 use crate::trace::{LAST, Trace};
 use crate::watcher::Watcher;
 pub(crate) use network::ToAgent;
 use network::ToCoordinator;
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
-use replank_common::ids::{GuestUuid, HostName, RunId};
+use replank_common::action::Action;
+use replank_common::ids::{ActionId, GuestUuid, HostName, RunId};
+use replank_common::version::Version;
 use replank_core::gate::Gate;
+use replank_core::plan::{Plan, PlannedHost, Work};
 use replank_core::run::{Index, Record};
 use sha2::{Digest, Sha256};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
+
+/// How a plan is sailed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Manner {
+    /// So many guests on each host; actions take seconds.
+    Quickly { guests_per_host: u32 },
+    /// The guests that the plan counted; actions take about as long as the plan expects.
+    AsPlanned,
+}
+
+impl Manner {
+    fn guests_of(self, host: &PlannedHost) -> u128 {
+        u128::from(match self {
+            Self::Quickly { guests_per_host } => guests_per_host,
+            Self::AsPlanned => host.guests,
+        })
+    }
+}
 
 /// A message or an event of the simulated world.
 #[derive(Debug, Clone)]
@@ -74,6 +96,51 @@ pub(crate) enum Happening {
     },
 }
 
+/// By host: the libvirtd that it begins with, and the one that it goes to. A host without a restart has the new one already.
+fn libvirts(plan: &Plan) -> Vec<(Version, Version)> {
+    let restarts: BTreeMap<&HostName, &Version> = plan
+        .steps
+        .iter()
+        .filter_map(|step| match &step.work {
+            Work::Act(Action::LibvirtRestart(restart)) => Some((&step.host, &restart.expect)),
+            Work::Act(_) | Work::GiveBack(_) | Work::Observe => None,
+        })
+        .collect();
+    let gates = plan.steps.iter().flat_map(|step| &step.after).find_map(|gate| match gate {
+        Gate::LibvirtdIs { version } => Some(version),
+        Gate::CensusHolds
+        | Gate::NoGuestJobs
+        | Gate::NewGuestsGet { .. }
+        | Gate::LibvirtTcpAnswers { .. } => None,
+    });
+    let new = gates.cloned().unwrap_or_else(|| Version::new("new"));
+    // The plan says in words only what was there before.
+    let of_host = |host: &PlannedHost| match restarts.get(&host.name) {
+        Some(to) => (Version::new("old"), (*to).clone()),
+        None => (new.clone(), new.clone()),
+    };
+    plan.hosts.iter().map(of_host).collect()
+}
+
+impl Happening {
+    fn host(&self) -> Option<usize> {
+        match self {
+            Self::ToAgent { host, .. }
+            | Self::ToCoordinator { host, .. }
+            | Self::Dial { host }
+            | Self::LinkBreaks { host, .. }
+            | Self::TaskEnds { host, .. }
+            | Self::AgentStarts { host }
+            | Self::PowerReturns { host }
+            | Self::MoveEnds { host, .. } => Some(*host),
+            Self::CoordinatorStarts
+            | Self::OldOneWakes { .. }
+            | Self::OldOneSweeps { .. }
+            | Self::Wake { .. } => None,
+        }
+    }
+}
+
 /// A watched guest that died, and the run has to tell of it.
 #[derive(Debug)]
 pub(crate) struct Death {
@@ -102,11 +169,16 @@ pub(crate) struct Fleet {
     pub(crate) leads: Option<u64>,
     epoch: u64,
     pub(crate) profile: Profile,
+    manner: Manner,
     pub(crate) quiet: bool,
     pub(crate) injected: BTreeMap<Fault, u64>,
     pub(crate) watcher: Watcher,
     pub(crate) judge: Judge,
     pub(crate) trace: Trace,
+    /// `None`: nobody wants to hear of it.
+    pub(crate) told: Option<Vec<Told>>,
+    /// The host that the present event is about.
+    about: Option<usize>,
     /// The coordinator dies once the journal has this many records.
     dies_at: Option<usize>,
     pub(crate) store_full_until: u64,
@@ -121,16 +193,21 @@ pub(crate) struct Fleet {
 pub(crate) const START_MS: u64 = 1_000_000_000;
 
 impl Fleet {
-    pub(crate) fn new(index: Arc<Index>, guests: u128, profile: Profile, seed: u64) -> Self {
+    pub(crate) fn new(index: Arc<Index>, manner: Manner, profile: Profile, seed: u64) -> Self {
         let plan = index.plan();
         let mut hosts: Vec<SimHost> = plan
             .hosts
             .iter()
             .zip(1..)
-            .map(|(host, at)| SimHost::new(host.name.clone(), at, guests))
+            .map(|(host, at)| SimHost::new(host.name.clone(), at, manner.guests_of(host)))
             .collect();
         let names: BTreeMap<HostName, usize> =
             hosts.iter().enumerate().map(|(at, host)| (host.name.clone(), at)).collect();
+        if manner == Manner::AsPlanned {
+            for (host, (from, to)) in hosts.iter_mut().zip(libvirts(plan)) {
+                host.is_to_go(from, to);
+            }
+        }
         for step in &plan.steps {
             for gate in step.before.iter().chain(&step.after) {
                 if let Gate::NewGuestsGet { virt_type, emulator } = gate
@@ -163,6 +240,9 @@ impl Fleet {
             injected: BTreeMap::new(),
             judge: Judge::default(),
             trace: Trace::of_last(LAST),
+            told: None,
+            about: None,
+            manner,
             dies_at: None,
             store_full_until: 0,
             deaths: Vec::new(),
@@ -198,6 +278,20 @@ impl Fleet {
 
     pub(crate) fn injected(&mut self, fault: Fault) {
         *self.injected.entry(fault).or_default() += 1;
+        let host = self.about.filter(|_| fault.is_of_a_host()).map(|host| self.hosts[host].name.clone());
+        self.tell(host, || What::Fault(fault));
+    }
+
+    pub(crate) fn tell(&mut self, host: Option<HostName>, what: impl FnOnce() -> What) {
+        let at_ms = self.elapsed();
+        if let Some(told) = &mut self.told {
+            told.push(Told { at_ms, host, what: what() });
+        }
+    }
+
+    /// What follows is about this host.
+    pub(crate) fn about(&mut self, host: usize) {
+        self.about = Some(host);
     }
 
     pub(super) fn struck(&mut self, fault: Fault) -> bool {
@@ -243,6 +337,7 @@ impl Fleet {
     }
 
     fn happen(&mut self, happening: Happening) {
+        self.about = happening.host();
         match happening {
             Happening::ToAgent { host, message } => self.agent_hears(host, message),
             Happening::ToCoordinator { host, link, message } => self.coordinator_hears(host, link, message),
@@ -261,6 +356,25 @@ impl Fleet {
             Happening::Wake { seat } => self.wakes(seat),
             Happening::MoveEnds { host, guest } => self.move_ends(host, guest),
         }
+    }
+
+    /// How long an action takes.
+    fn takes(&mut self, action: &ActionId) -> u64 {
+        let index = self.index.clone();
+        let step = match self.manner {
+            Manner::Quickly { .. } => None,
+            Manner::AsPlanned => self.watcher.step(index.plan(), &action.step),
+        };
+        let (expected_ms, deadline_ms) = step.map_or((0, 0), |step| (step.expected_ms, step.deadline_ms));
+        let mut takes = match step {
+            None => 300 + self.below(2_500),
+            // Half of it to one and a half.
+            Some(_) => expected_ms / 2 + self.below(expected_ms) + 1,
+        };
+        if self.struck(Fault::ActionSlow) {
+            takes += self.below(60_000.max(2 * deadline_ms));
+        }
+        takes
     }
 
     pub(crate) fn is_finished(&self) -> bool {

@@ -44,6 +44,7 @@ impl Fleet {
     }
 
     pub(super) fn down(&mut self, host: usize, message: ToAgent) {
+        self.about(host);
         if self.now < self.hosts[host].deaf_until {
             return;
         }
@@ -53,6 +54,7 @@ impl Fleet {
     }
 
     pub(super) fn up(&mut self, host: usize, message: ToCoordinator) {
+        self.about(host);
         let Some(link) = self.hosts[host].link else { return };
         if self.now < self.hosts[host].mute_until {
             return;

@@ -3,6 +3,7 @@
 use super::{Fleet, START_MS};
 use crate::fault::Fault;
 use crate::promise::Promise;
+use crate::told::{What, is_worth_telling};
 use replank_core::run::{Event, Record};
 use replank_core::runs::Append;
 use sha2::Digest;
@@ -77,6 +78,9 @@ impl Fleet {
         self.trace.record(self.now - START_MS, record);
         self.against_the_world(by, record);
         self.watcher.read(record, self.now, &mut self.judge);
+        if is_worth_telling(&record.event) {
+            self.tell(None, || What::Record(Box::new(record.event.clone())));
+        }
         self.journal.push(record.clone());
     }
 

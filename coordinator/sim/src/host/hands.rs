@@ -246,7 +246,7 @@ impl Hands for SimHands<'_> {
                 }
             }
             About::Trial(Some(TrialOf::Old)) if self.things.way_back_closed => {
-                return Err(refusal("RP5512", "libvirt 9.0.0 cannot read guest vm1").into());
+                return Err(refusal("RP5512", "the old libvirt cannot read guest vm1").into());
             }
             About::Trial(_) | About::Restart => {}
         }

@@ -12,7 +12,7 @@ pub(crate) use agent::{Look, Weather};
 pub(crate) use hands::Fortune;
 pub(crate) use things::Things;
 
-use crate::plans::OLD;
+use crate::plans::{NEW, OLD};
 use replank_agent_core::ledger::MemoryLedger;
 use replank_agent_core::{Command, Ledger};
 use replank_common::census::{
@@ -62,6 +62,9 @@ pub(crate) struct SimHost {
     pub(crate) guests: BTreeMap<GuestUuid, Guest>,
     ended: Vec<GuestEnd>,
     next_pid: u32,
+    /// The libvirtd that ran before the passage, and the one that the passage is to.
+    pub(crate) began_with: Version,
+    aim: Version,
     /// The emulator that new guests get after the passage, by type.
     pub(crate) emulators: BTreeMap<String, PathBuf>,
     /// While set, a guest has a job, or the census does not agree: since when, by the true clock.
@@ -98,6 +101,8 @@ impl SimHost {
             guests: BTreeMap::new(),
             ended: Vec::new(),
             next_pid: 100,
+            began_with: Version::new(OLD),
+            aim: Version::new(NEW),
             emulators: BTreeMap::new(),
             job_since: None,
             disagrees_since: None,
@@ -120,7 +125,13 @@ impl SimHost {
     }
 
     pub(crate) fn is_renewed(&self) -> bool {
-        self.things.libvirtd.as_str() != OLD
+        self.things.libvirtd == self.aim
+    }
+
+    /// The libvirtd that runs, and the one that the passage is to.
+    pub(crate) fn is_to_go(&mut self, from: Version, to: Version) {
+        self.things.libvirtd = from.clone();
+        (self.began_with, self.aim) = (from, to);
     }
 
     /// The true time as this host tells it.
@@ -133,7 +144,7 @@ impl SimHost {
         let version = if self.is_renewed() { "10.0.2" } else { "7.2.0" };
         let guest = Guest {
             uuid,
-            name: format!("vm{}", uuid.0.as_u128()),
+            name: format!("vm{}", uuid.0.as_u128() & 0xffff_ffff),
             incarnation: Incarnation {
                 boot_id: self.boot_id(),
                 pid: self.next_pid,
