@@ -1,11 +1,11 @@
 //! A coordinator process in the lab's network, and the operator's command line beside it.
 
 use crate::packages::Packages;
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, bail, ensure};
 use replank_lab::Lab;
 use std::fs::File;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Output, Stdio};
+use std::process::{Child, Command, Output, Stdio};
 use std::time::{Duration, Instant};
 
 /// The port at which agents and operators find the coordinator.
@@ -124,6 +124,65 @@ impl Coordinator {
         process.kill()?;
         process.wait()?;
         Ok(())
+    }
+
+    /// `kill -STOP`: it does nothing, and holds what it holds.
+    ///
+    /// # Errors
+    /// It does not run.
+    pub fn pause(&self) -> Result<()> {
+        self.signal("STOP")
+    }
+
+    /// `kill -CONT`.
+    ///
+    /// # Errors
+    /// It does not run.
+    pub fn wake(&self) -> Result<()> {
+        self.signal("CONT")
+    }
+
+    fn signal(&self, name: &str) -> Result<()> {
+        let process = self.process.as_ref().context("the coordinator does not run")?;
+        let status = Command::new("kill").args(["-s", name, &process.id().to_string()]).status()?;
+        ensure!(status.success(), "kill -s {name}: {status}");
+        Ok(())
+    }
+
+    /// Puts `to` in the place of `from` in `coordinator.toml` and `operator.toml`, for the next start.
+    ///
+    /// # Errors
+    /// A file cannot be read or written, or none has `from`.
+    pub fn set(&self, from: &str, to: &str) -> Result<()> {
+        let mut found = false;
+        for name in ["coordinator.toml", "operator.toml"] {
+            let path = self.directory.join(name);
+            let text = std::fs::read_to_string(&path)?;
+            found |= text.contains(from);
+            std::fs::write(&path, text.replace(from, to))?;
+        }
+        ensure!(found, "no setting has {from}");
+        Ok(())
+    }
+
+    /// The folder, brought to another directory as from a backup of this instant. Nothing is started there.
+    ///
+    /// # Errors
+    /// A file cannot be copied.
+    pub fn copied_to(&self, directory: &Path) -> Result<Self> {
+        std::fs::create_dir(directory)?;
+        for entry in std::fs::read_dir(&self.directory)? {
+            let entry = entry?;
+            if entry.path() != self.log() {
+                std::fs::copy(entry.path(), directory.join(entry.file_name()))?;
+            }
+        }
+        Ok(Self {
+            binary: self.binary.clone(),
+            directory: directory.to_owned(),
+            process: None,
+            environment: Vec::new(),
+        })
     }
 
     /// Its exit status, once it has ended by itself.

@@ -11,6 +11,7 @@ mod lab_halt;
 mod lab_hazards;
 mod lab_link_cut;
 mod lab_metrics;
+mod lab_paused_coordinator;
 mod lab_refusals;
 mod lab_sweep;
 mod lab_voyage;
