@@ -5,7 +5,7 @@ use replank_common::census::Census;
 use replank_common::ids::{ActionId, BootId, Epoch, HostName};
 use replank_common::outcome::{How, Outcome, Refusal};
 use replank_common::reading::{Reading, ReadingValue};
-use replank_core::run::{Command, Hello, Index, Input, Machine, Operate, Order, Record};
+use replank_core::run::{Command, Hello, Index, Input, Machine, Order, Record};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use uuid::Uuid;
@@ -25,7 +25,6 @@ pub enum Said {
 pub enum Heard {
     Link { host: usize, epoch_seen: Epoch, life: u64, unfinished: Vec<ActionId> },
     Outcome { host: usize, action: ActionId, said: Said },
-    Rollback,
 }
 
 /// What a coordinator sends.
@@ -34,12 +33,11 @@ pub struct Sent {
     pub host: usize,
     pub epoch: Epoch,
     pub action: ActionId,
-    /// What is to be taken back, for an undo.
-    pub of: Option<ActionId>,
 }
 
 #[derive(Debug, Clone)]
 pub struct Made {
+    number: u32,
     pub machine: MachineId,
     /// Not empty: to be made durable before anything is sent.
     pub records: Arc<[Record]>,
@@ -54,6 +52,9 @@ pub struct Coordinators {
     begun: BTreeMap<(JournalId, Epoch), Made>,
     journals: Vec<Vec<Record>>,
     journal_ids: BTreeMap<(JournalId, String), JournalId>,
+    /// What was made, over which journal.
+    appended: BTreeMap<(JournalId, u32), JournalId>,
+    last_made: u32,
 }
 
 /// Time stands still: no deadline passes and no answer grows old, so that nothing is repeated but by a new link.
@@ -71,6 +72,8 @@ impl Coordinators {
             begun: BTreeMap::new(),
             journals: vec![created.records],
             journal_ids: BTreeMap::new(),
+            appended: BTreeMap::new(),
+            last_made: 0,
         }
     }
 
@@ -118,26 +121,23 @@ impl Coordinators {
             Heard::Outcome { host, action, said } => {
                 at.input(Input::Outcome { host: host_name(host), action, outcome: outcome(said) }, NOW_MS)
             }
-            Heard::Rollback => {
-                at.operate("alice", Operate::Rollback { to: None }, NOW_MS).unwrap_or_default()
-            }
         };
         let made = self.settle(at, decided.records);
         self.made.insert(key, made.clone());
         made
     }
 
-    pub fn append(&mut self, journal: JournalId, records: &[Record]) -> JournalId {
-        if records.is_empty() {
-            return journal;
-        }
-        let key = (journal, format!("{records:?}"));
-        if let Some(id) = self.journal_ids.get(&key) {
+    pub fn append(&mut self, journal: JournalId, made: &Made) -> JournalId {
+        if let Some(id) = self.appended.get(&(journal, made.number)) {
             return *id;
         }
-        let id = u32::try_from(self.journals.len()).unwrap();
-        self.journals.push([&self.journals[journal as usize][..], records].concat());
-        self.journal_ids.insert(key, id);
+        let records = &made.records;
+        let next = u32::try_from(self.journals.len()).unwrap();
+        let id = *self.journal_ids.entry((journal, format!("{records:?}"))).or_insert(next);
+        if id == next {
+            self.journals.push([&self.journals[journal as usize][..], records].concat());
+        }
+        self.appended.insert((journal, made.number), id);
         id
     }
 
@@ -148,7 +148,9 @@ impl Coordinators {
             let wants = machine.wants();
             if wants.readings.is_empty() {
                 let sent = wants.commands.into_iter().map(sent).collect();
-                return Made { machine: self.keep(machine), records: records.into(), sent };
+                self.last_made += 1;
+                let (number, machine) = (self.last_made, self.keep(machine));
+                return Made { number, machine, records: records.into(), sent };
             }
             for want in wants.readings {
                 // An agent's census of another life is not taken: one of them is the present one.
@@ -179,12 +181,9 @@ impl Coordinators {
 }
 
 fn sent(command: Command) -> Sent {
-    let of = match command.order {
-        Order::Execute(_) => None,
-        Order::Undo { of } => Some(of),
-    };
+    assert!(matches!(command.order, Order::Execute(_)), "nothing is taken back here");
     let host = (0..HOSTS).find(|host| host_name(*host) == command.host).expect("a host of the plan");
-    Sent { host, epoch: command.epoch, action: command.action, of }
+    Sent { host, epoch: command.epoch, action: command.action }
 }
 
 fn boot_id() -> BootId {

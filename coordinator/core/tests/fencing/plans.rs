@@ -23,18 +23,26 @@ fn step_id(host: usize) -> StepId {
     StepId::new(format!("{}.write", host_name(host))).unwrap()
 }
 
+pub fn plan_id() -> PlanId {
+    PlanId::new(format!("sha256:{:064x}", 9)).unwrap()
+}
+
+pub fn action() -> Action {
+    Action::FileWrite(FileWrite {
+        path: "/etc/replank-test/one".into(),
+        contents: "one".to_owned(),
+        mode: 0o644,
+        replace: true,
+    })
+}
+
 fn step(host: usize) -> Step {
     Step {
         id: step_id(host),
         host: host_name(host),
         stage: Stage::Prepare,
         title: "write".to_owned(),
-        work: Work::Act(Action::FileWrite(FileWrite {
-            path: "/etc/replank-test/one".into(),
-            contents: "one".to_owned(),
-            mode: 0o644,
-            replace: true,
-        })),
+        work: Work::Act(action()),
         before: vec![Gate::CensusHolds],
         after: vec![Gate::CensusHolds],
         undo: Undo::Record,
@@ -67,5 +75,5 @@ pub fn index() -> Arc<Index> {
         steps: (0..HOSTS).map(step).collect(),
         findings: Vec::new(),
     };
-    Arc::new(Index::new(PlanId::new(format!("sha256:{:064x}", 9)).unwrap(), plan).unwrap())
+    Arc::new(Index::new(plan_id(), plan).unwrap())
 }

@@ -1,8 +1,7 @@
 //! Breadth first over everything that can happen, so that what is found first has the shortest trace.
 
-use crate::coordinators::Coordinators;
 use crate::rules::Rules;
-use crate::world::{Bounds, Explorer, World};
+use crate::world::{Bounds, Explorer, Told, World};
 use std::collections::BTreeMap;
 use std::fmt::Write;
 use std::rc::Rc;
@@ -18,7 +17,7 @@ pub struct Explored {
 
 struct Reached {
     world: Rc<World>,
-    from: Option<(usize, String)>,
+    from: Option<(usize, Told)>,
     depth: usize,
 }
 
@@ -27,8 +26,8 @@ struct Reached {
 /// # Errors
 /// The shortest trace to a step that breaks a promise, or to a state from which the run cannot come to its end.
 pub fn explore(rules: Rules, bounds: Bounds) -> Result<Explored, String> {
-    let mut explorer = Explorer { coordinators: Coordinators::new(), rules, bounds };
-    let first = Rc::new(World::first());
+    let mut explorer = Explorer::new(rules, bounds);
+    let first = Rc::new(explorer.first());
     let mut ids = BTreeMap::from([(first.clone(), 0)]);
     let mut reached = vec![Reached { world: first, from: None, depth: 0 }];
     let mut before: Vec<Vec<u32>> = vec![Vec::new()];
@@ -39,7 +38,7 @@ pub fn explore(rules: Rules, bounds: Bounds) -> Result<Explored, String> {
         for next in explorer.next(&world) {
             transitions += 1;
             if let Some(broken) = next.broken {
-                return Err(trace(&reached, at, Some(&next.told), &broken));
+                return Err(trace(&explorer, &reached, at, Some(next.told), &broken));
             }
             let world = Rc::new(next.world);
             let fresh = reached.len();
@@ -67,26 +66,38 @@ pub fn explore(rules: Rules, bounds: Bounds) -> Result<Explored, String> {
         }
     }
     if let Some(stuck) = (0..reached.len()).find(|state| standing[*state].0 && !ends[*state]) {
-        return Err(trace(&reached, stuck, None, "a coordinator leads, and its run cannot come to its end"));
+        return Err(trace(
+            &explorer,
+            &reached,
+            stuck,
+            None,
+            "a coordinator leads, and its run cannot come to its end",
+        ));
     }
     Ok(Explored {
         states: reached.len(),
         transitions,
         depth: reached.last().map_or(0, |state| state.depth),
-        machines: explorer.coordinators.count(),
+        machines: explorer.machines(),
         finished,
     })
 }
 
-fn trace(reached: &[Reached], mut at: usize, last: Option<&str>, broken: &str) -> String {
-    let mut told: Vec<&str> = last.into_iter().collect();
+fn trace(
+    explorer: &Explorer,
+    reached: &[Reached],
+    mut at: usize,
+    last: Option<Told>,
+    broken: &str,
+) -> String {
+    let mut told: Vec<Told> = last.into_iter().collect();
     while let Some((from, step)) = &reached[at].from {
-        told.push(step);
+        told.push(*step);
         at = *from;
     }
     let mut text = format!("{broken}:\n");
     for (number, step) in (1..).zip(told.iter().rev()) {
-        writeln!(text, "{number:>3}. {step}").unwrap();
+        writeln!(text, "{number:>3}. {}", explorer.tell(step)).unwrap();
     }
     text
 }

@@ -4,11 +4,13 @@
 //! lose, double, delay and reorder. A coordinator that is paused, or has crashed, is one whose steps do not come; one that wakes up is one whose steps
 //! come late. So none of these needs a step of its own. An agent's crash does: it forgets what is not in its ledger.
 
+use crate::agents::{Agent, Stepped};
 use crate::coordinators::{Coordinators, Heard, JournalId, MachineId, Made, Said, Sent};
 use crate::plans::HOSTS;
 use crate::rules::Rules;
-use replank_common::ids::{ActionId, Epoch};
-use std::collections::{BTreeMap, BTreeSet};
+use replank_common::ids::{ActionId, CoordinatorId, Epoch};
+use std::collections::BTreeMap;
+use uuid::Uuid;
 
 /// Lives of an agent: it crashes once.
 pub const LIVES: u64 = 2;
@@ -22,8 +24,6 @@ pub struct Bounds {
     pub folders: usize,
     /// Agents that may crash, once each.
     pub crashes: usize,
-    /// An operator asks one coordinator to take everything back.
-    pub rollback: bool,
 }
 
 /// A coordinator's folder, with the rule of its `epoch` table.
@@ -42,89 +42,155 @@ struct Process {
     machine: Option<MachineId>,
 }
 
-/// Before each of these steps the agent may crash.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-enum Work {
-    /// Its epoch was obeyed, the host is looked at, and nothing is in the ledger.
-    Checking,
-    Intended,
-    Acted,
-}
-
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
-struct Agent {
-    life: u64,
-    /// Durable: the highest epoch obeyed, and the commands that were begun, and whether they ended.
-    obeyed: Epoch,
-    ledger: BTreeMap<ActionId, bool>,
-    at_work: Option<(Sent, Work)>,
-    /// The world's, not the agent's: what its commands did, and the highest epoch that was ever obeyed or began a command.
-    effects: BTreeMap<ActionId, u32>,
-    truly_obeyed: Epoch,
-    truly_begun: Epoch,
-}
-
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 enum Message {
-    Welcome { host: usize, epoch: Epoch },
-    Command(Sent),
-    Outcome { host: usize, action: ActionId, said: Said },
+    Welcome {
+        host: usize,
+        process: usize,
+    },
+    /// Comes over a link that its coordinator's welcome began.
+    Command {
+        process: usize,
+        sent: Sent,
+    },
+    Outcome {
+        host: usize,
+        action: ActionId,
+        said: Said,
+    },
 }
 
+type AgentId = u32;
+type MessageId = u32;
+
+/// Agents and messages are numbers here, each kept once: the worlds differ in little.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub struct World {
     folders: Vec<Folder>,
     processes: Vec<Process>,
-    agents: Vec<Agent>,
-    net: BTreeSet<Message>,
-    rollback_asked: bool,
+    agents: [AgentId; HOSTS],
+    /// A bit for each message that was ever sent.
+    net: u64,
 }
 
-/// A step, told as it is to be read in a trace; the world after it; and the promise that it broke.
+/// A step, in short; [`Explorer::tell`] says it as it is to be read in a trace.
+#[derive(Debug, Clone, Copy)]
+pub enum Told {
+    Start { folder: usize, copied: bool, epoch: Epoch },
+    Link { host: usize, process: usize, epoch: Epoch, refused: bool },
+    Heard { process: usize, epoch: Epoch, message: MessageId },
+    Welcomed { host: usize, process: usize, epoch: Epoch },
+    Commanded { message: MessageId },
+    Worked { host: usize, at: AgentId, what: &'static str },
+    Crashed { host: usize },
+}
+
+/// A step, the world after it, and the promise that it broke.
 pub struct Next {
-    pub told: String,
+    pub told: Told,
     pub world: World,
     pub broken: Option<String>,
 }
 
-pub struct Explorer {
-    pub coordinators: Coordinators,
-    pub rules: Rules,
-    pub bounds: Bounds,
+/// What can happen to an agent.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Step {
+    Welcome { process: usize, epoch: Epoch },
+    Command(MessageId),
+    Work,
+    Crash,
 }
 
-impl World {
-    pub fn first() -> Self {
-        let agent = Agent {
-            life: 1,
-            obeyed: Epoch(0),
-            ledger: BTreeMap::new(),
-            at_work: None,
-            effects: BTreeMap::new(),
-            truly_obeyed: Epoch(0),
-            truly_begun: Epoch(0),
-        };
-        Self {
-            folders: vec![Folder { epoch: Epoch(0), heard: Epoch(0), journal: 0 }],
-            processes: Vec::new(),
-            agents: vec![agent; HOSTS],
-            net: BTreeSet::new(),
-            rollback_asked: false,
-        }
-    }
+#[derive(Debug, Clone)]
+struct Done {
+    agent: AgentId,
+    what: &'static str,
+    /// A bit, or none.
+    says: u64,
+    broken: Option<String>,
+}
+
+/// What a coordinator heard, for what it makes of it to be looked up.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum HeardOf {
+    Link { host: usize, agent: AgentId },
+    Outcome(MessageId),
+}
+
+pub struct Explorer {
+    coordinators: Coordinators,
+    rules: Rules,
+    bounds: Bounds,
+    agents: Vec<Agent>,
+    agent_ids: BTreeMap<Agent, AgentId>,
+    messages: Vec<Message>,
+    message_ids: BTreeMap<Message, MessageId>,
+    done: BTreeMap<(usize, AgentId, Step), Done>,
+    heard: BTreeMap<(MachineId, HeardOf), Made>,
 }
 
 impl Explorer {
-    /// Whether the coordinator of the highest epoch lives, and whether its run has come to its end.
+    pub fn new(rules: Rules, bounds: Bounds) -> Self {
+        Self {
+            coordinators: Coordinators::new(),
+            rules,
+            bounds,
+            agents: Vec::new(),
+            agent_ids: BTreeMap::new(),
+            messages: Vec::new(),
+            message_ids: BTreeMap::new(),
+            done: BTreeMap::new(),
+            heard: BTreeMap::new(),
+        }
+    }
+
+    pub fn first(&mut self) -> World {
+        let agent = self.agent(Agent::first());
+        World {
+            folders: vec![Folder { epoch: Epoch(0), heard: Epoch(0), journal: 0 }],
+            processes: Vec::new(),
+            agents: [agent; HOSTS],
+            net: 0,
+        }
+    }
+
+    pub fn machines(&self) -> usize {
+        self.coordinators.count()
+    }
+
+    fn agent(&mut self, agent: Agent) -> AgentId {
+        if let Some(id) = self.agent_ids.get(&agent) {
+            return *id;
+        }
+        let id = AgentId::try_from(self.agents.len()).unwrap();
+        self.agents.push(agent.clone());
+        self.agent_ids.insert(agent, id);
+        id
+    }
+
+    fn at(&self, world: &World, host: usize) -> &Agent {
+        &self.agents[world.agents[host] as usize]
+    }
+
+    /// The message's bit.
+    fn bit(&mut self, message: Message) -> u64 {
+        let next = MessageId::try_from(self.messages.len()).unwrap();
+        let id = *self.message_ids.entry(message.clone()).or_insert(next);
+        if id == next {
+            assert!(id < 64, "too many messages");
+            self.messages.push(message);
+        }
+        1 << id
+    }
+
+    /// Whether the one coordinator of the highest epoch lives, and whether its run has come to its end. Of two with the same epoch none leads every
+    /// host: that is for an operator to end, with one more start.
     pub fn led_and_finished(&self, world: &World) -> (bool, bool) {
         let highest = world.processes.iter().map(|process| process.epoch).max();
-        let machines: Vec<MachineId> = world
-            .processes
-            .iter()
-            .filter(|process| Some(process.epoch) == highest)
-            .filter_map(|process| process.machine)
-            .collect();
-        (!machines.is_empty(), machines.iter().any(|machine| self.coordinators.is_finished(*machine)))
+        let highest: Vec<&Process> =
+            world.processes.iter().filter(|process| Some(process.epoch) == highest).collect();
+        let [Process { machine: Some(machine), .. }] = highest.as_slice() else { return (false, false) };
+        (true, self.coordinators.is_finished(*machine))
     }
 
     /// Every step that can follow. Those that change nothing are left out.
@@ -138,39 +204,43 @@ impl Explorer {
                 }
             }
         }
+        let sent = (0..64).filter(|id| world.net & (1 << id) != 0);
         for process in 0..world.processes.len() {
-            if world.processes[process].machine.is_none() {
-                continue;
-            }
+            let Process { machine: Some(machine), .. } = world.processes[process] else { continue };
             for host in 0..HOSTS {
-                next.push(self.dial(world, process, host));
+                next.push(self.dial(world, process, machine, host));
             }
-            for message in &world.net {
-                if let Message::Outcome { host, action, said } = message {
-                    let heard = Heard::Outcome { host: *host, action: action.clone(), said: *said };
-                    next.push(self.heard(world, process, &heard));
+            for message in sent.clone() {
+                if matches!(self.messages[message as usize], Message::Outcome { .. }) {
+                    next.push(self.hear(world, process, machine, message));
                 }
             }
-            if self.bounds.rollback && !world.rollback_asked {
-                let mut asked = self.heard(world, process, &Heard::Rollback);
-                asked.world.rollback_asked = true;
-                next.push(asked);
+        }
+        let crashed = (0..HOSTS).filter(|host| self.at(world, *host).life > 1).count();
+        for host in 0..HOSTS {
+            if self.at(world, host).life < LIVES && crashed < self.bounds.crashes {
+                next.push(self.step(world, host, Step::Crash, Told::Crashed { host }));
+            }
+            if self.at(world, host).at_work.is_some() {
+                let told = Told::Worked { host, at: world.agents[host], what: "" };
+                next.push(self.step(world, host, Step::Work, told));
             }
         }
-        let crashed = world.agents.iter().filter(|agent| agent.life > 1).count();
-        for (host, agent) in world.agents.iter().enumerate() {
-            if agent.life < LIVES && crashed < self.bounds.crashes {
-                next.push(self.crash(world, host));
-            }
-            next.extend(agent.at_work.as_ref().map(|(command, work)| self.work(world, host, command, *work)));
-        }
-        for message in &world.net {
-            match message {
-                Message::Welcome { host, epoch } => next.push(self.welcome(world, *host, *epoch)),
-                Message::Command(command) if world.agents[command.host].at_work.is_none() => {
-                    next.push(self.command(world, command));
+        for message in sent {
+            match self.messages[message as usize] {
+                Message::Welcome { host, process } => {
+                    let epoch = world.processes[process].epoch;
+                    let told = Told::Welcomed { host, process, epoch };
+                    next.push(self.step(world, host, Step::Welcome { process, epoch }, told));
                 }
-                Message::Command(_) | Message::Outcome { .. } => {}
+                Message::Command { process, sent: Sent { host, .. } } => {
+                    let agent = self.at(world, host);
+                    if agent.at_work.is_none() && agent.welcomed.contains(&process) {
+                        let told = Told::Commanded { message };
+                        next.push(self.step(world, host, Step::Command(message), told));
+                    }
+                }
+                Message::Outcome { .. } => {}
             }
         }
         next.retain(|next| next.broken.is_some() || next.world != *world);
@@ -186,11 +256,7 @@ impl Explorer {
             folder
         };
         let epoch = self.rules.next_epoch(world.folders[at].epoch, world.folders[at].heard);
-        let told = if copied {
-            format!("folder {folder} is copied to folder {at}, and a coordinator starts there: epoch {epoch}")
-        } else {
-            format!("a coordinator starts on folder {at}: epoch {epoch}")
-        };
+        let told = Told::Start { folder, copied, epoch };
         let Some(made) = self.coordinators.begin(world.folders[at].journal, epoch) else {
             let broken = format!("two coordinators have epoch {epoch} in folder {at}");
             return Next { told, world, broken: Some(broken) };
@@ -211,142 +277,147 @@ impl Explorer {
                 world.processes[process].machine = None;
                 return;
             }
-            folder.journal = self.coordinators.append(folder.journal, &made.records);
+            folder.journal = self.coordinators.append(folder.journal, made);
         }
         world.processes[process].machine = Some(made.machine);
-        world.net.extend(made.sent.iter().cloned().map(Message::Command));
+        for sent in made.sent.iter().cloned() {
+            world.net |= self.bit(Message::Command { process, sent });
+        }
     }
 
-    fn heard(&mut self, world: &World, process: usize, heard: &Heard) -> Next {
+    fn hear(&mut self, world: &World, process: usize, machine: MachineId, message: MessageId) -> Next {
+        let key = (machine, HeardOf::Outcome(message));
+        let made = self.heard.get(&key).cloned().unwrap_or_else(|| {
+            let Message::Outcome { host, action, said } = self.messages[message as usize].clone() else {
+                unreachable!("only outcomes are heard")
+            };
+            let made = self.coordinators.hear(machine, &Heard::Outcome { host, action, said });
+            self.heard.insert(key, made.clone());
+            made
+        });
         let mut world = world.clone();
-        let Process { epoch, machine, .. } = world.processes[process];
-        let told = match heard {
-            Heard::Link { host, .. } => {
-                format!("host {host} says hello to coordinator {process} (epoch {epoch})")
-            }
-            Heard::Outcome { host, action, said } => {
-                format!("coordinator {process} (epoch {epoch}) hears from host {host}: {action} {said:?}")
-            }
-            Heard::Rollback => {
-                format!("an operator asks coordinator {process} (epoch {epoch}) for a rollback")
-            }
-        };
-        let made = self.coordinators.hear(machine.expect("it lives"), heard);
+        let told = Told::Heard { process, epoch: world.processes[process].epoch, message };
         self.made(&mut world, process, &made);
         Next { told, world, broken: None }
     }
 
-    fn dial(&mut self, world: &World, process: usize, host: usize) -> Next {
-        let agent = &world.agents[host];
+    fn dial(&mut self, world: &World, process: usize, machine: MachineId, host: usize) -> Next {
+        let mut world = world.clone();
         let Process { epoch, folder, .. } = world.processes[process];
-        let epoch_seen = agent.obeyed;
-        if epoch_seen > epoch {
-            // Its link is refused, and the epoch remembered for the next start.
-            let mut world = world.clone();
+        let (id, leader) = (world.agents[host], self.at(&world, host).leader);
+        let refused = !self.rules.may_lead(leader, epoch, id_of(process));
+        let told = Told::Link { host, process, epoch, refused };
+        if refused {
+            // The epoch is remembered for the next start.
             let heard = &mut world.folders[folder].heard;
-            *heard = epoch_seen.max(*heard);
-            let told = format!("host {host} is refused its link to coordinator {process} (epoch {epoch})");
+            *heard = leader.epoch.max(*heard);
             return Next { told, world, broken: None };
         }
-        let unfinished =
-            agent.ledger.iter().filter(|(_, ended)| !**ended).map(|(id, _)| id.clone()).collect();
-        let mut next =
-            self.heard(world, process, &Heard::Link { host, epoch_seen, life: agent.life, unfinished });
-        next.world.net.insert(Message::Welcome { host, epoch });
-        next
-    }
-
-    fn welcome(&self, world: &World, host: usize, epoch: Epoch) -> Next {
-        let mut world = world.clone();
-        if self.rules.obey(&mut world.agents[host].obeyed, epoch) {
-            let agent = &mut world.agents[host];
-            agent.truly_obeyed = agent.truly_obeyed.max(epoch);
-        }
-        Next { told: format!("host {host} is welcomed by epoch {epoch}"), world, broken: None }
-    }
-
-    fn command(&self, world: &World, command: &Sent) -> Next {
-        let mut world = world.clone();
-        let Sent { host, epoch, action, .. } = command;
-        let told = format!("host {host} gets {action} of epoch {epoch}");
-        let agent = &mut world.agents[*host];
-        if self.rules.obey(&mut agent.obeyed, *epoch) {
-            agent.truly_obeyed = agent.truly_obeyed.max(*epoch);
-            if agent.ledger.get(action) == Some(&true) {
-                world.say(*host, action, Said::Done);
-            } else {
-                agent.at_work = Some((command.clone(), Work::Checking));
-            }
-        } else {
-            world.say(*host, action, Said::OldEpoch);
-        }
+        let key = (machine, HeardOf::Link { host, agent: id });
+        let made = self.heard.get(&key).cloned().unwrap_or_else(|| {
+            let agent = &self.agents[id as usize];
+            let (epoch_seen, life, unfinished) = (leader.epoch, agent.life, agent.unfinished());
+            let made = self.coordinators.hear(machine, &Heard::Link { host, epoch_seen, life, unfinished });
+            self.heard.insert(key, made.clone());
+            made
+        });
+        self.made(&mut world, process, &made);
+        world.net |= self.bit(Message::Welcome { host, process });
         Next { told, world, broken: None }
     }
 
-    fn work(&self, world: &World, host: usize, command: &Sent, work: Work) -> Next {
+    /// What becomes of a host's agent is computed once.
+    fn step(&mut self, world: &World, host: usize, step: Step, told: Told) -> Next {
+        let key = (host, world.agents[host], step);
+        let done = self.done.get(&key).cloned().unwrap_or_else(|| {
+            let done = self.stepped(host, self.at(world, host).clone(), step);
+            self.done.insert(key, done.clone());
+            done
+        });
         let mut world = world.clone();
-        let agent = &mut world.agents[host];
-        let Sent { epoch, action, .. } = command;
-        let (told, mut broken) = (format!("host {host}, {action} of epoch {epoch}"), None);
-        let told = match work {
-            Work::Checking if !self.rules.may_begin(agent.obeyed, *epoch) => {
-                agent.at_work = None;
-                world.say(host, action, Said::OldEpoch);
-                format!("{told}: refused, a later one was obeyed meanwhile")
-            }
-            Work::Checking => {
-                if *epoch < agent.truly_obeyed {
-                    let later = agent.truly_obeyed;
-                    broken =
-                        Some(format!("host {host} began {action} of epoch {epoch} after it obeyed {later}"));
-                }
-                agent.truly_begun = agent.truly_begun.max(*epoch);
-                agent.ledger.entry(action.clone()).or_insert(false);
-                agent.at_work = Some((command.clone(), Work::Intended));
-                format!("{told}: intent")
-            }
-            Work::Intended => {
-                if *epoch < agent.truly_begun {
-                    broken = Some(format!(
-                        "{action} of epoch {epoch} acts on host {host} after a later one began"
-                    ));
-                }
-                // After a crash between the two the host shows that it was done.
-                let effects = agent.effects.entry(action.clone()).or_insert(0);
-                if *effects == 0 || self.rules.forgets_ledger() {
-                    *effects += 1;
-                }
-                if *effects > 1 {
-                    broken = Some(format!("host {host} carried {action} out twice"));
-                }
-                agent.at_work = Some((command.clone(), Work::Acted));
-                format!("{told}: done")
-            }
-            Work::Acted => {
-                agent.ledger.insert(action.clone(), true);
-                agent.at_work = None;
-                world.say(host, action, Said::Done);
-                format!("{told}: outcome")
-            }
+        world.agents[host] = done.agent;
+        world.net |= done.says;
+        let told = match told {
+            Told::Worked { host, at, .. } => Told::Worked { host, at, what: done.what },
+            told => told,
         };
-        Next { told, world, broken }
+        Next { told, world, broken: done.broken }
     }
 
-    fn crash(&self, world: &World, host: usize) -> Next {
-        let mut world = world.clone();
-        let agent = &mut world.agents[host];
-        agent.life += 1;
-        agent.at_work = None;
-        self.rules.restart(&mut agent.obeyed);
-        if self.rules.forgets_ledger() {
-            agent.ledger.clear();
+    fn stepped(&mut self, host: usize, mut agent: Agent, step: Step) -> Done {
+        let nothing = Stepped { told: "", says: None, broken: None };
+        let (action, stepped) = match step {
+            Step::Welcome { process, epoch } => {
+                let broken = agent.welcome(self.rules, process, epoch, id_of(process));
+                (None, Stepped { broken, ..nothing })
+            }
+            Step::Command(message) => {
+                let Message::Command { sent, .. } = &self.messages[message as usize] else {
+                    unreachable!("it is a command")
+                };
+                let says = agent.command(self.rules, sent);
+                (Some(sent.action.clone()), Stepped { says, ..nothing })
+            }
+            Step::Work => {
+                let action = agent.at_work.as_ref().map(|(sent, _)| sent.action.clone());
+                (action, agent.work(self.rules))
+            }
+            Step::Crash => {
+                agent.crash(self.rules);
+                (None, nothing)
+            }
+        };
+        let says = match (action, stepped.says) {
+            (Some(action), Some(said)) => self.bit(Message::Outcome { host, action, said }),
+            _ => 0,
+        };
+        let broken = stepped.broken.map(|broken| format!("host {host} {broken}"));
+        Done { agent: self.agent(agent), what: stepped.told, says, broken }
+    }
+
+    /// A step as it is to be read in a trace.
+    pub fn tell(&self, told: &Told) -> String {
+        match told {
+            Told::Start { folder, copied: false, epoch } => {
+                format!("a coordinator starts on folder {folder}: epoch {epoch}")
+            }
+            Told::Start { folder, copied: true, epoch } => {
+                format!("folder {folder} is copied, and a coordinator starts on the copy: epoch {epoch}")
+            }
+            Told::Link { host, process, epoch, refused: false } => {
+                format!("host {host} says hello to coordinator {process} (epoch {epoch})")
+            }
+            Told::Link { host, process, epoch, refused: true } => {
+                format!("host {host} is refused its link to coordinator {process} (epoch {epoch})")
+            }
+            Told::Heard { process, epoch, message } => {
+                let message = &self.messages[*message as usize];
+                format!("coordinator {process} (epoch {epoch}) hears: {}", tell_message(message))
+            }
+            Told::Welcomed { host, process, epoch } => {
+                format!("host {host} is welcomed by coordinator {process} (epoch {epoch})")
+            }
+            Told::Commanded { message } => tell_message(&self.messages[*message as usize]),
+            Told::Worked { host, at, what } => {
+                let at_work = self.agents[*at as usize].at_work.as_ref();
+                let (sent, _) = at_work.expect("a command is at work");
+                format!("host {host}, {} of epoch {}: {what}", sent.action, sent.epoch)
+            }
+            Told::Crashed { host } => format!("the agent of host {host} crashes and starts again"),
         }
-        Next { told: format!("the agent of host {host} crashes and starts again"), world, broken: None }
     }
 }
 
-impl World {
-    fn say(&mut self, host: usize, action: &ActionId, said: Said) {
-        self.net.insert(Message::Outcome { host, action: action.clone(), said });
+fn tell_message(message: &Message) -> String {
+    match message {
+        Message::Welcome { host, process } => format!("host {host} is welcomed by coordinator {process}"),
+        Message::Command { sent: Sent { host, epoch, action }, .. } => {
+            format!("host {host} gets {action} of epoch {epoch}")
+        }
+        Message::Outcome { host, action, said } => format!("host {host} says of {action}: {said:?}"),
     }
+}
+
+fn id_of(process: usize) -> CoordinatorId {
+    CoordinatorId(Uuid::from_u128(process as u128 + 1))
 }
