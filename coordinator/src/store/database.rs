@@ -2,7 +2,8 @@
 
 use super::StoreError;
 use replank_common::ids::Epoch;
-use rusqlite::{Connection, OptionalExtension, TransactionBehavior};
+use replank_core::runs::Epochs;
+use rusqlite::{Connection, TransactionBehavior};
 use std::path::Path;
 use std::time::Duration;
 
@@ -94,20 +95,7 @@ impl Database {
     /// # Errors
     /// [`StoreError::Failed`]; nothing has begun.
     pub fn next_epoch(&mut self) -> Result<Epoch, StoreError> {
-        let failed = StoreError::failed("begin a new epoch in the store");
-        let epoch: Option<i64> = self
-            .connection
-            .query_row(
-                "UPDATE epoch SET epoch = max(epoch, heard) + 1 WHERE one = 1 RETURNING epoch",
-                [],
-                |row| row.get(0),
-            )
-            .optional()
-            .map_err(failed)?;
-        let form =
-            |why: &str| StoreError::Form { what: "begin a new epoch in the store", why: why.to_owned() };
-        let epoch = epoch.ok_or_else(|| form("its row is missing"))?;
-        Ok(Epoch(u64::try_from(epoch).map_err(|_| form("it is negative"))?))
+        Ok(self.change_epochs("begin a new epoch in the store", Epochs::next)?.last)
     }
 
     /// Whether the store is still led by this term of office.
@@ -115,13 +103,9 @@ impl Database {
     /// # Errors
     /// [`StoreError::Overtaken`] when a later one was begun.
     pub fn is_led_by(&self, own: Epoch) -> Result<(), StoreError> {
-        let failed = StoreError::failed("read the epoch of the store");
-        let found: i64 =
-            self.connection.query_row("SELECT epoch FROM epoch", [], |row| row.get(0)).map_err(failed)?;
-        if found == signed(own.0) {
-            return Ok(());
-        }
-        Err(StoreError::Overtaken { own, found: Epoch(u64::try_from(found).unwrap_or(0)) })
+        let epochs =
+            read_epochs(&self.connection).map_err(StoreError::failed("read the epoch of the store"))?;
+        if epochs.is_led_by(own) { Ok(()) } else { Err(StoreError::Overtaken { own, found: epochs.last }) }
     }
 
     /// Remembers that an agent says to have obeyed a coordinator of epoch `heard`: the next term of this one, which somebody starts on
@@ -130,18 +114,36 @@ impl Database {
     /// # Errors
     /// [`StoreError::Failed`]; nothing has changed.
     pub fn heard_of(&mut self, heard: Epoch) -> Result<(), StoreError> {
-        self.connection
-            .execute(
-                "UPDATE epoch SET heard = ?1 WHERE one = 1 AND heard < ?1 AND ?1 - epoch <= ?2",
-                [signed(heard.0), EPOCH_LEAP_MAX],
-            )
-            .map_err(StoreError::failed("remember a later epoch in the store"))?;
-        Ok(())
+        self.change_epochs("remember a later epoch in the store", |epochs| epochs.hear(heard)).map(drop)
+    }
+
+    fn change_epochs(
+        &mut self,
+        what: &'static str,
+        change: impl FnOnce(Epochs) -> Epochs,
+    ) -> Result<Epochs, StoreError> {
+        let failed = StoreError::failed(what);
+        let transaction =
+            self.connection.transaction_with_behavior(TransactionBehavior::Immediate).map_err(&failed)?;
+        let before = read_epochs(&transaction).map_err(&failed)?;
+        let after = change(before);
+        if after != before {
+            let numbers = [signed(after.last.0), signed(after.heard.0)];
+            transaction
+                .execute("UPDATE epoch SET epoch = ?1, heard = ?2 WHERE one = 1", numbers)
+                .map_err(&failed)?;
+        }
+        transaction.commit().map_err(&failed)?;
+        Ok(after)
     }
 }
 
-/// A start every second, for eleven days.
-const EPOCH_LEAP_MAX: i64 = 1_000_000;
+pub(super) fn read_epochs(connection: &Connection) -> Result<Epochs, rusqlite::Error> {
+    connection.query_row("SELECT epoch, heard FROM epoch WHERE one = 1", [], |row| {
+        let epoch = |at: usize| row.get::<_, i64>(at).map(|number| Epoch(u64::try_from(number).unwrap_or(0)));
+        Ok(Epochs { last: epoch(0)?, heard: epoch(1)? })
+    })
+}
 
 fn not_a_database(error: &rusqlite::Error) -> bool {
     error.sqlite_error_code() == Some(rusqlite::ErrorCode::NotADatabase)

@@ -6,7 +6,7 @@
 //! A crash: before the commit, nothing was written, and nothing was sent on the strength of it; after the commit and before the
 //! caller knew, the lines are there, and the next coordinator sends what follows from them under the same ids (P5).
 
-use super::database::signed;
+use super::database::{read_epochs, signed};
 use super::{Database, StoreError};
 use replank_common::UnixMs;
 use replank_common::ids::{Epoch, PlanId, RunId};
@@ -53,10 +53,9 @@ impl Database {
         boundary("before", appends);
         let transaction =
             self.connection.transaction_with_behavior(TransactionBehavior::Immediate).map_err(&failed)?;
-        let found: i64 =
-            transaction.query_row("SELECT epoch FROM epoch", [], |row| row.get(0)).map_err(&failed)?;
-        if found != signed(own.0) {
-            return Err(StoreError::Overtaken { own, found: Epoch(u64::try_from(found).unwrap_or(0)) });
+        let epochs = read_epochs(&transaction).map_err(&failed)?;
+        if !epochs.is_led_by(own) {
+            return Err(StoreError::Overtaken { own, found: epochs.last });
         }
         for append in appends {
             append_one(&transaction, append)?;

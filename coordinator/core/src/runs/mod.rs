@@ -26,6 +26,7 @@
 
 mod all;
 mod append;
+mod epochs;
 mod event;
 mod held;
 mod linked;
@@ -33,6 +34,7 @@ mod refusal;
 
 pub use all::Runs;
 pub use append::{Append, Standing};
+pub use epochs::Epochs;
 pub use event::{Event, LinkNumber, Progress, What};
 pub use linked::Outlet;
 pub use refusal::Refusal;

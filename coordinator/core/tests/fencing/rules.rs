@@ -7,6 +7,7 @@ use replank_common::UnixMs;
 use replank_common::ids::{ActionId, CoordinatorId, Epoch, RunId, StepId};
 use replank_common::leader::Leader;
 use replank_common::outcome::Outcome;
+use replank_core::runs::Epochs;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Rules {
@@ -22,11 +23,10 @@ pub enum Rules {
 }
 
 impl Rules {
-    /// `UPDATE epoch SET epoch = max(epoch, heard) + 1`, as the store has it.
-    pub fn next_epoch(self, epoch: Epoch, heard: Epoch) -> Epoch {
+    pub fn next(self, epochs: Epochs) -> Epochs {
         match self {
-            Self::CoordinatorReusesItsEpoch => Epoch(epoch.0.max(1)),
-            _ => Epoch(epoch.0.max(heard.0) + 1),
+            Self::CoordinatorReusesItsEpoch => Epochs { last: epochs.last.max(Epoch(1)), ..epochs },
+            _ => epochs.next(),
         }
     }
 
@@ -81,7 +81,7 @@ impl Ledger for Bent<'_> {
 
     fn obey_welcome(&self, epoch: Epoch, coordinator: Option<CoordinatorId>) -> Result<bool, MemoryError> {
         match self.rules {
-            Rules::AgentIgnoresEpochs => Ok(self.ledger.obey_welcome(epoch, coordinator)? || true),
+            Rules::AgentIgnoresEpochs => self.ledger.obey_welcome(epoch, coordinator).map(|_| true),
             Rules::AgentForgetsItsCoordinator => self.ledger.obey(epoch),
             _ => self.ledger.obey_welcome(epoch, coordinator),
         }

@@ -9,6 +9,7 @@ use crate::coordinators::{Coordinators, Heard, JournalId, MachineId, Made, Said,
 use crate::plans::HOSTS;
 use crate::rules::Rules;
 use replank_common::ids::{ActionId, CoordinatorId, Epoch};
+use replank_core::runs::Epochs;
 use std::collections::BTreeMap;
 use uuid::Uuid;
 
@@ -26,11 +27,10 @@ pub struct Bounds {
     pub crashes: usize,
 }
 
-/// A coordinator's folder, with the rule of its `epoch` table.
+/// A coordinator's folder.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 struct Folder {
-    epoch: Epoch,
-    heard: Epoch,
+    epochs: Epochs,
     journal: JournalId,
 }
 
@@ -147,7 +147,7 @@ impl Explorer {
     pub fn first(&mut self) -> World {
         let agent = self.agent(Agent::first());
         World {
-            folders: vec![Folder { epoch: Epoch(0), heard: Epoch(0), journal: 0 }],
+            folders: vec![Folder { epochs: Epochs::default(), journal: 0 }],
             processes: Vec::new(),
             agents: [agent; HOSTS],
             net: 0,
@@ -255,13 +255,14 @@ impl Explorer {
         } else {
             folder
         };
-        let epoch = self.rules.next_epoch(world.folders[at].epoch, world.folders[at].heard);
+        let epochs = self.rules.next(world.folders[at].epochs);
+        let epoch = epochs.last;
         let told = Told::Start { folder, copied, epoch };
         let Some(made) = self.coordinators.begin(world.folders[at].journal, epoch) else {
             let broken = format!("two coordinators have epoch {epoch} in folder {at}");
             return Next { told, world, broken: Some(broken) };
         };
-        world.folders[at].epoch = epoch;
+        world.folders[at].epochs = epochs;
         world.processes.push(Process { folder: at, epoch, machine: None });
         let process = world.processes.len() - 1;
         self.made(&mut world, process, &made);
@@ -273,7 +274,7 @@ impl Explorer {
         let Process { folder, epoch, .. } = world.processes[process];
         let folder = &mut world.folders[folder];
         if !made.records.is_empty() {
-            if folder.epoch != epoch {
+            if !folder.epochs.is_led_by(epoch) {
                 world.processes[process].machine = None;
                 return;
             }
@@ -309,8 +310,8 @@ impl Explorer {
         let told = Told::Link { host, process, epoch, refused };
         if refused {
             // The epoch is remembered for the next start.
-            let heard = &mut world.folders[folder].heard;
-            *heard = leader.epoch.max(*heard);
+            let folder = &mut world.folders[folder];
+            folder.epochs = folder.epochs.hear(leader.epoch);
             return Next { told, world, broken: None };
         }
         let key = (machine, HeardOf::Link { host, agent: id });
