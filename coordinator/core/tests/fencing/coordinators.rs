@@ -170,7 +170,7 @@ impl Coordinators {
     }
 
     fn keep(&mut self, machine: Machine) -> MachineId {
-        let text = without_numbers_of_questions(&format!("{machine:?}"));
+        let text = without_running_numbers(&format!("{machine:?}"));
         let next = u32::try_from(self.machines.len()).unwrap();
         let id = *self.ids.entry(text).or_insert(next);
         if id == next {
@@ -217,11 +217,13 @@ fn outcome(said: Said) -> Outcome {
     }
 }
 
-/// Questions are numbered on and on, and are answered before anything else happens: two machines that differ in their numbers alone are one.
-fn without_numbers_of_questions(text: &str) -> String {
+/// Questions are numbered on and on, and are answered before anything else happens; looks are counted on and on. Two machines that differ in
+/// such numbers alone are one.
+fn without_running_numbers(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
     let mut rest = text;
-    while let Some(at) = ["ask: ", "mark: "].iter().filter_map(|key| Some(rest.find(key)? + key.len())).min()
+    while let Some(at) =
+        ["ask: ", "mark: ", "looks: "].iter().filter_map(|key| Some(rest.find(key)? + key.len())).min()
     {
         out.push_str(&rest[..at]);
         rest = rest[at..].trim_start_matches(|letter: char| letter.is_ascii_digit());
