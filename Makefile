@@ -1,6 +1,6 @@
 # Each line is a command that a person could type.
 SHELL := /bin/bash
-.PHONY: demo test lint unit sim lab-tests rpm rpm-test lab lab-down setup
+.PHONY: demo test lint unit planted sim lab-tests rpm rpm-test lab lab-down setup
 
 # The main job, on three real hosts that it boots itself.
 demo: setup rpm-test
@@ -8,7 +8,7 @@ demo: setup rpm-test
 	target/debug/demo
 
 # Everything: style, units, goldens, properties, sweeps, then the scenarios on real hosts.
-test: setup lint unit rpm-test lab-tests
+test: setup lint unit planted rpm-test lab-tests
 
 setup:
 	tests/lab/setup.sh
@@ -16,10 +16,16 @@ setup:
 lint:
 	cargo fmt --all --check
 	cargo clippy --locked --workspace --all-targets --features replank-agent/crash-points,replank-coordinator/crash-points -- -D warnings
+	cargo clippy --locked -p replank-planted --features planted-faults --all-targets -- -D warnings
 
 unit:
 	tests/nextest.sh run --locked --workspace --features replank-agent/crash-points,replank-coordinator/crash-points -E 'not test(/^lab_/)'
 	cargo test --locked --workspace --doc --quiet
+
+# Each planted fault and which test catches it, after how many seeds (at most SEEDS); WRITE=1: into docs/planted-faults.md too.
+planted:
+	cargo run --locked --quiet -p replank-planted --features planted-faults --bin planted -- \
+	    --seeds $(or $(SEEDS),2000) $(if $(WRITE),--write docs/planted-faults.md)
 
 # Simulated fleets: SEEDS of them from FIRST on, or one again with all that happened (REPLAY=seed), or a large one (FLEET=10000x20, and
 # FAULTS=calm, rough or storm).

@@ -39,6 +39,11 @@ for binary in replank-agent replank; do
         exit 1
     fi
     echo "$binary: newest symbol version $newest"
+    # docs/planted-faults.md: a program that can be made to fail on purpose is never packaged.
+    if grep -q REPLANK_PLANT "$built/$binary"; then
+        echo "build.sh: $binary was built with the feature planted-faults; no package may have it" >&2
+        exit 1
+    fi
 done
 
 work=$(mktemp -d)

@@ -201,3 +201,11 @@ fn without_its_coordinator_the_agent_is_ready_feeds_the_watchdog_and_stops_in_go
     let ledger = |path: &Path| path.join("ledger.sqlite").exists();
     assert!(ledger(&place.path("state")));
 }
+
+/// docs/planted-faults.md: what can be made to fail on purpose knows the variable that says how.
+#[test]
+fn no_fault_can_be_planted_in_it() {
+    let grep =
+        Command::new("grep").args(["-q", "REPLANK_PLANT", env!("CARGO_BIN_EXE_replank-agent")]).status();
+    assert_eq!(grep.unwrap().code(), Some(1), "grep found it, or could not look");
+}

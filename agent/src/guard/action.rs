@@ -6,6 +6,7 @@ use crate::guests::usage::Usage;
 use replank_common::action::Action;
 use replank_common::finding::{Finding, Severity};
 use replank_common::ids::HostName;
+use replank_common::planted::{self, Planted};
 use std::path::{Path, PathBuf};
 
 /// Directories whose files libvirt reads back its guests from. The hook among them can end a guest: libvirt ends one whose
@@ -150,6 +151,9 @@ pub fn needs_usage(action: &Action) -> bool {
 }
 
 fn used(usage: &Usage, path: &Path) -> Option<String> {
+    if planted::is(Planted::GuardSeesNoUse) {
+        return None;
+    }
     if let Some(file) = usage.file(path).filter(|file| !file.deleted) {
         return Some(file.guests.iter().cloned().collect::<Vec<_>>().join(", "));
     }

@@ -17,6 +17,7 @@ use replank_common::census::{Census, Disagreement};
 use replank_common::facts::PackageManager;
 use replank_common::finding::{Finding, Severity};
 use replank_common::ids::HostName;
+use replank_common::planted::{self, Planted};
 use scriptlet::{Harm, Kind};
 use std::collections::BTreeSet;
 use std::fmt::Display;
@@ -93,7 +94,7 @@ pub fn judge(transaction: &Transaction, situation: &Situation<'_>) -> Vec<Findin
     let mut findings = files::judge(transaction, situation);
     let mut seen = BTreeSet::new();
     for item in &transaction.items {
-        for script in &item.scriptlets {
+        for script in item.scriptlets.iter().filter(|_| !planted::is(Planted::ScriptsUnread)) {
             for harm in scriptlet::harms(transaction.manager, item, script, situation) {
                 let key = (
                     script.package.clone(),

@@ -17,6 +17,7 @@ use super::pidfd::Exit;
 use replank_common::UnixMs;
 use replank_common::census::{EndCause, GuestEnd, Incarnation};
 use replank_common::ids::GuestUuid;
+use replank_common::planted::{self, Planted};
 use std::collections::VecDeque;
 
 /// How long the word of a running libvirtd is waited for once a process has ended. What comes later corrects the cause.
@@ -180,7 +181,9 @@ fn cause(words: &Words, daemon: DaemonThen, death: &Death) -> EndCause {
     let why = match (said, daemon) {
         (Some(("Stopped", "Shutdown")), _) if !asked_by_host => return EndCause::GuestShutdown,
         (Some(("Stopped", "Migrated")), _) => return EndCause::Migrated,
-        (Some(("Stopped", "Destroyed")), DaemonThen::RunsFor { ms }) if ms >= death.steady_ms => {
+        (Some(("Stopped", "Destroyed")), DaemonThen::RunsFor { ms })
+            if ms >= death.steady_ms || planted::is(Planted::EveryDestructionIsTheOwners) =>
+        {
             return EndCause::AskedOfLibvirt { who: None };
         }
         (Some(("Stopped", "Destroyed")), DaemonThen::RunsFor { ms }) => format!(

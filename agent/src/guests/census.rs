@@ -12,6 +12,7 @@ use super::version::Versions;
 use crate::host::command::Programs;
 use replank_common::census::{CensusSource, Disagreement, Guest, GuestState, Incarnation};
 use replank_common::ids::{BootId, GuestUuid};
+use replank_common::planted::{self, Planted};
 use replank_common::version::Version;
 use std::collections::{BTreeMap, BTreeSet};
 use std::thread;
@@ -102,6 +103,7 @@ pub fn compare(seen: &Seen, boot_id: BootId, version: impl Fn(&QemuProcess) -> O
         // A daemon that does not run knows no guest; that is a gap only where there are guests to know.
         (CensusSource::LibvirtApi, api_is_silent.filter(|_| seen.api.is_err() || !all.is_empty())),
     ] {
+        let why = why.filter(|_| !planted::is(Planted::SilentSourceAgrees));
         result.disagreements.extend(why.map(|why| Disagreement::Silent { source, why }));
     }
     result.disagreements.extend(
@@ -138,7 +140,7 @@ pub fn compare(seen: &Seen, boot_id: BootId, version: impl Fn(&QemuProcess) -> O
                 result.disagreements.push(Disagreement::Missing { guest: uuid, name, source });
             }
         }
-        if own.len() > 1 {
+        if own.len() > 1 && !planted::is(Planted::SecondProcessUnseen) {
             let pids = own.iter().map(|qemu| qemu.pid).collect();
             result.disagreements.push(Disagreement::Twice { guest: uuid, pids });
         }

@@ -3,6 +3,7 @@
 use super::processes;
 use procfs::process::Process;
 use replank_common::census::Incarnation;
+use replank_common::planted::{self, Planted};
 use rustix::fd::{AsFd, OwnedFd};
 use rustix::io::Errno;
 use rustix::process::{Pid, PidfdFlags, pidfd_open};
@@ -26,7 +27,9 @@ pub fn open(proc: &Path, incarnation: Incarnation) -> Opened {
     match pidfd_open(pid, PidfdFlags::empty()) {
         // The pid may have been reused before the handle was opened; from now on it cannot be.
         Ok(handle) => match processes::start_ticks(proc, incarnation.pid) {
-            Some(ticks) if ticks == incarnation.start_ticks => Opened::Handle(handle),
+            Some(ticks) if ticks == incarnation.start_ticks || planted::is(Planted::PidIsTheLife) => {
+                Opened::Handle(handle)
+            }
             _ => Opened::Ended,
         },
         Err(Errno::SRCH) => Opened::Ended,

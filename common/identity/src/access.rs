@@ -3,6 +3,7 @@
 use crate::peer::PeerIdentity;
 use crate::role::{Level, OperatorName, Role};
 use replank_common::ids::HostName;
+use replank_common::planted::{self, Planted};
 
 /// Why a peer, though it is who it says, may not do this.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -54,7 +55,7 @@ impl PeerIdentity {
     /// [`AccessRefused::OtherHost`] or [`AccessRefused::NotAHost`].
     pub fn speaks_for(&self, asked: &HostName) -> Result<(), AccessRefused> {
         let own = self.host()?;
-        if own == asked {
+        if own == asked || planted::is(Planted::AnyHostSpeaks) {
             Ok(())
         } else {
             Err(AccessRefused::OtherHost { own: own.clone(), asked: asked.clone() })

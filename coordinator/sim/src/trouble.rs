@@ -112,6 +112,7 @@ impl Fleet {
             Fault::GuestTwice => return self.migrate(host, 30_000 + span),
             Fault::CensusDisagrees => {
                 self.hosts[host].disagrees_since.get_or_insert(now);
+                self.hosts[host].hides_a_guest = span.is_multiple_of(2);
             }
             Fault::GuestJob => {
                 self.hosts[host].job_since.get_or_insert(now);

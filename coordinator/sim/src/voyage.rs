@@ -299,6 +299,12 @@ fn check_told(fleet: &mut Fleet) {
     let is_lost = |fate: &GuestFate| matches!(fate, GuestFate::Lost { .. });
     let lost: BTreeSet<GuestUuid> =
         report.guests.iter().filter(|guest| is_lost(&guest.state)).map(|guest| guest.uuid).collect();
+    for guest in report.guests.iter().filter(|guest| guest.state == GuestFate::Same) {
+        let left = fleet.watcher.left.contains(&(guest.uuid, guest.before.incarnation));
+        fleet.judge.check(Promise::P1, !left, || {
+            format!("{} left {} and is told to be the same there", guest.uuid, guest.host)
+        });
+    }
     let deaths = std::mem::take(&mut fleet.deaths);
     for death in &deaths {
         // A death right before the end may come too late for it: the watch is as old as it may be, and an

@@ -1,6 +1,7 @@
 //! A second reader of the journal: it knows the plan and the records, and nothing of how the machine decides.
 
 use crate::promise::{Judge, Promise};
+use replank_common::census::Incarnation;
 use replank_common::ids::{ActionId, GuestUuid, HoldId, HostName, StepId};
 use replank_common::outcome::Outcome;
 use replank_core::plan::{Need, Plan, Step, Undo, Work};
@@ -31,6 +32,8 @@ pub(crate) struct Watcher {
     /// Steps that were refused or failed, until they are tried again.
     pub(crate) held: BTreeSet<StepId>,
     pub(crate) lost: BTreeSet<GuestUuid>,
+    /// Lives that their owners ended or moved.
+    pub(crate) left: BTreeSet<(GuestUuid, Incarnation)>,
     pub(crate) end: Option<End>,
     /// When the run ended, each time, by the true clock.
     pub(crate) ends: Vec<u64>,
@@ -64,6 +67,7 @@ impl Watcher {
             waits: BTreeSet::new(),
             held: BTreeSet::new(),
             lost: BTreeSet::new(),
+            left: BTreeSet::new(),
             end: None,
             ends: Vec::new(),
         }
@@ -130,6 +134,9 @@ impl Watcher {
                 self.lost.insert(*guest);
                 self.loss_untold = true;
             }
+            Event::GuestLeft { guest, incarnation, .. } => {
+                self.left.insert((*guest, *incarnation));
+            }
             Event::GuestTwice { .. } => self.loss_untold = true,
             Event::Finished { end } => {
                 judge.check(Promise::P5, self.in_flight.is_empty(), || {
@@ -144,7 +151,6 @@ impl Watcher {
             | Event::Led { .. }
             | Event::Baseline { .. }
             | Event::GuestAppeared { .. }
-            | Event::GuestLeft { .. }
             | Event::GuestMoved { .. }
             | Event::HostRebooted { .. }
             | Event::Began { .. }

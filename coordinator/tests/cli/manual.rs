@@ -111,3 +111,11 @@ fn completions_are_made_for_every_shell() {
         assert!(script.contains("rollback") && script.contains("until-hold"), "{shell}");
     }
 }
+
+/// docs/planted-faults.md: what can be made to fail on purpose knows the variable that says how.
+#[test]
+fn no_fault_can_be_planted_in_the_program() {
+    let program = env!("CARGO_BIN_EXE_replank");
+    let grep = std::process::Command::new("grep").args(["-q", "REPLANK_PLANT", program]).status();
+    assert_eq!(grep.unwrap().code(), Some(1), "grep found it, or could not look");
+}

@@ -3,6 +3,4 @@
 //! Owns threads, the clock and the words of the summary. What a voyage is and what is judged on it is `replank-sim`'s.
 
 pub mod many;
-#[cfg(feature = "planted-faults")]
-pub mod planted;
 pub mod summary;

@@ -5,11 +5,12 @@ use super::{Entry, IllegalEntry, NewIntent, Stage, Unbegun, Work};
 use replank_common::UnixMs;
 use replank_common::ids::{ActionId, Direction, Epoch};
 use replank_common::outcome::Outcome;
+use replank_common::planted::{self, Planted};
 use replank_common::undo::UndoRecord;
 
 /// P9: no epoch below the highest that was obeyed.
 pub fn is_obeyed(highest: Epoch, epoch: Epoch) -> bool {
-    epoch >= highest
+    epoch >= highest || planted::is(Planted::OldEpochObeyed)
 }
 
 /// The entry of a new intent. `highest` is the highest epoch obeyed, `known` what the ledger holds under the intent's id.
@@ -23,7 +24,7 @@ pub fn intended(new: NewIntent, highest: Epoch, known: Option<&Entry>) -> Result
     if !is_obeyed(highest, new.epoch) {
         return Err(IllegalEntry::OldEpoch(new.id));
     }
-    if known.is_some() {
+    if known.is_some() && !planted::is(Planted::LedgerUnread) {
         return Err(IllegalEntry::IntendedTwice(new.id));
     }
     Ok(Entry {
@@ -110,7 +111,8 @@ pub fn standing_record(entries: &[Entry]) -> Option<&UndoRecord> {
             // Nothing was changed by it.
             (Direction::Do, Some(Outcome::Refused(_))) => {}
             (Direction::Do, Some(Outcome::Done { .. } | Outcome::Failed { .. }) | None) => {
-                standing = standing.or(entry.undo());
+                let first = standing.filter(|_| !planted::is(Planted::LatestRecordStands));
+                standing = first.or(entry.undo());
             }
             (Direction::Undo, Some(Outcome::Done { .. })) => standing = None,
             (Direction::Undo, _) => {}
@@ -125,6 +127,7 @@ pub fn was_taken_back(id: &ActionId, entries: &[Entry]) -> bool {
     entries.iter().any(|entry| {
         matches!(&entry.work, Work::Undo(of) if of.attempt >= id.attempt)
             && entry.outcome().is_some_and(Outcome::is_done)
+            && !planted::is(Planted::TakenBackRedone)
     })
 }
 

@@ -10,6 +10,7 @@ use replank_common::action::Action;
 use replank_common::finding::Severity;
 use replank_common::ids::ActionId;
 use replank_common::outcome::{How, Outcome, Refusal};
+use replank_common::planted::{self, Planted};
 use replank_common::undo::UndoRecord;
 use std::time::Duration;
 
@@ -51,7 +52,7 @@ impl<L: Ledger> Beginning<'_, L> {
             let old = say::old_epoch(self.command.epoch, highest);
             return Ok(Begin::Answered(Outcome::Refused(old)));
         }
-        let known = self.ledger.look_up(id)?;
+        let known = self.ledger.look_up(id)?.filter(|_| !planted::is(Planted::LedgerUnread));
         if let Some(outcome) = known.as_ref().and_then(Entry::outcome) {
             return Ok(Begin::Answered(outcome.clone()));
         }
@@ -175,7 +176,13 @@ impl<L: Ledger> Beginning<'_, L> {
 
     fn intend(&mut self, undo: UndoRecord) -> Result<(), L::Error> {
         let Command { epoch, id, plan, work } = self.command.clone();
+        if planted::is(Planted::AcceptedUnwritten) {
+            self.hands.accepted();
+        }
         self.hands.reached(Moment::Intending, &id);
+        if planted::is(Planted::IntentUnwritten) {
+            return Ok(());
+        }
         let at_ms = self.hands.now_ms();
         self.ledger.intend(NewIntent { epoch, id, plan, work, undo, at_ms })?;
         self.hands.reached(Moment::Intended, &self.command.id);

@@ -18,6 +18,8 @@ struct Switch<'a> {
     on: bool,
     switched: u32,
     accepted: u32,
+    /// The moment before each time that it was said.
+    accepted_after: Vec<Option<Moment>>,
     moments: Vec<Moment>,
     /// The agent dies at this moment.
     dies_at: Option<Moment>,
@@ -89,6 +91,7 @@ impl Hands for Switch<'_> {
 
     fn accepted(&mut self) {
         self.accepted += 1;
+        self.accepted_after.push(self.moments.last().copied());
     }
 
     fn now_ms(&mut self) -> u64 {
@@ -169,6 +172,15 @@ fn a_death_at_every_moment_is_gone_on_from_and_nothing_is_done_twice() {
         }
         assert_eq!(host.switched, 1, "{dies_at}");
         assert!(ledger.unfinished().unwrap().is_empty());
+    }
+}
+
+#[test]
+fn a_command_is_accepted_once_its_intent_is_durable() {
+    let (ledger, mut host) = (MemoryLedger::default(), Switch::default());
+    for command in [mask(1, 1), unmask(1, 1, 1)] {
+        assert!(perform(&command, &ledger, &mut host).is_done());
+        assert_eq!(std::mem::take(&mut host.accepted_after), [Some(Moment::Intended)]);
     }
 }
 

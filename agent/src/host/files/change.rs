@@ -4,6 +4,7 @@ use super::atomic::{Attributes, missing_directories, remove, remove_leftover, re
 use super::keep::{blob, look};
 use super::{FileError, digest_of_bytes};
 use crate::host::Host;
+use replank_common::planted::{self, Planted};
 use replank_common::undo::{FileBefore, FileChange};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
@@ -94,11 +95,16 @@ pub fn give_back(host: &Host, changes: &[FileChange]) -> Result<Restored, FileEr
         }
         sides.push(side);
     }
-    if !restored.foreign.is_empty() {
+    if !restored.foreign.is_empty() && !planted::is(Planted::ForeignOverwritten) {
         return Ok(restored);
     }
     for (change, side) in changes.iter().zip(&sides).rev() {
-        if *side == Side::After {
+        let ours = match side {
+            Side::Before => false,
+            Side::After => !planted::is(Planted::RestoreForgotten),
+            Side::Foreign(_) => planted::is(Planted::ForeignOverwritten),
+        };
+        if ours {
             put_before(host, change)?;
             restored.paths.push(change.path.clone());
         }

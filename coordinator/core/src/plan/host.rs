@@ -23,6 +23,7 @@ use replank_common::action::{
 };
 use replank_common::facts::Facts;
 use replank_common::ids::{HostName, StepId};
+use replank_common::planted::{self, Planted};
 use replank_common::version::Version;
 use std::collections::BTreeSet;
 
@@ -369,7 +370,7 @@ impl<'a> Builder<'a> {
                 // The anchor's undo, which comes last on the way back, restarts it again.
                 undo: Undo::Nothing,
             },
-            vec![Gate::NoGuestJobs],
+            if planted::is(Planted::JobGateUnplanned) { Vec::new() } else { vec![Gate::NoGuestJobs] },
             vec![Gate::LibvirtdIs { version: hop.to.clone() }],
         )
     }
@@ -432,7 +433,7 @@ impl<'a> Builder<'a> {
         let borrowed: Vec<(StepId, bool)> = self
             .steps
             .iter()
-            .filter(|step| step.undo == Undo::Borrowed)
+            .filter(|step| step.undo == Undo::Borrowed && !planted::is(Planted::GiveBackUnplanned))
             .map(|step| (step.id.clone(), matches!(step.work, Work::Act(Action::RepositoryPin(_)))))
             .collect();
         let prefix = format!("{}.", self.input.host.name);

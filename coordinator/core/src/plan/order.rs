@@ -12,6 +12,7 @@ use super::host::HostSteps;
 use super::model::{Hold, Need, PlannedHost, PlannedPace, PointOfNoReturn, Stage, Step, Way};
 use super::target::Target;
 use replank_common::ids::{HoldId, HostName, StepId};
+use replank_common::planted::{self, Planted};
 
 pub(super) const BEFORE_CANARY: &str = "before-canary";
 pub(super) const AFTER_CANARY: &str = "after-canary";
@@ -50,7 +51,7 @@ pub(super) fn order(passages: Vec<Passage>, target: &Target<'_>, pace: PlannedPa
     let no_way_back = !target.libvirt.back.old_reads_new;
 
     if canaries.iter().any(|passage| passage.steps.is_some()) {
-        let entry = if no_way_back {
+        let entry = if no_way_back && !planted::is(Planted::HoldUnplanned) {
             let hold = before_canary(prepared.clone(), &canaries);
             points_of_no_return.extend(points(&canaries, &hold.id, target));
             let entry = vec![Need::Hold(hold.id.clone())];

@@ -1,6 +1,7 @@
 //! What a folder counts (P9): which epoch the next coordinator on it has, and who may write.
 
 use replank_common::ids::Epoch;
+use replank_common::planted::{self, Planted};
 
 /// A start every second, for eleven days.
 const LEAP_MAX: u64 = 1_000_000;
@@ -18,7 +19,8 @@ impl Epochs {
     /// After one more start: later than any of this folder and any that was heard of.
     #[must_use]
     pub fn next(self) -> Self {
-        Self { last: Epoch(self.last.max(self.heard).0 + 1), ..self }
+        let later = u64::from(!planted::is(Planted::EpochNotRaised));
+        Self { last: Epoch(self.last.max(self.heard).0 + later), ..self }
     }
 
     /// After a host said that it obeyed a coordinator of this epoch. One that no coordinator reaches in its life is the host's invention and
@@ -31,7 +33,7 @@ impl Epochs {
 
     /// Whether the coordinator of this epoch is the folder's last, which alone may write to it.
     pub fn is_led_by(self, own: Epoch) -> bool {
-        own == self.last
+        own == self.last || planted::is(Planted::OvertakenWrites)
     }
 }
 

@@ -4,9 +4,9 @@ use crate::fleet::Fleet;
 use crate::operator::see_it_through;
 use crate::plans::{Shape, hold_id, host_name};
 use replank_common::census::{EndCause, GuestState};
-use replank_common::ids::GuestUuid;
+use replank_common::ids::{GuestUuid, StepId};
 use replank_core::gate::HaltReason;
-use replank_core::run::{End, Event, Operate, OperatorRefusal, Phase};
+use replank_core::run::{End, Event, Input, Operate, OperatorRefusal, Phase};
 
 fn killed() -> EndCause {
     EndCause::Unattributed { known: "killed by signal 9".to_owned() }
@@ -186,7 +186,40 @@ fn a_migration_by_the_owner_is_neither_a_loss_nor_a_double() {
     assert!(!fleet.watcher.halted);
     see_it_through(&mut fleet, 600_000);
     assert_eq!(fleet.watcher.end, Some(End::Completed));
+    let tally = fleet.machine().state().report().unwrap().tally;
+    assert_eq!(
+        (tally.lost, tally.left, tally.same),
+        (0, 1, 6),
+        "it left one host and is the same on the other"
+    );
+}
+
+#[test]
+fn a_guest_that_a_census_which_does_not_agree_leaves_out_is_not_gone() {
+    let mut fleet = under_way();
+    let (now, hidden) = (fleet.now, guest(&fleet, 0));
+    fleet.hosts[0].disagrees_since = Some(now);
+    let mut census = fleet.hosts[0].census(now);
+    census.guests.remove(&hidden);
+    fleet.input(Input::Census { host: host_name(0), census });
+    assert!(!fleet.watcher.halted);
+    fleet.hosts[0].disagrees_since = None;
+    see_it_through(&mut fleet, 600_000);
     assert_eq!(fleet.machine().state().report().unwrap().tally.lost, 0);
+}
+
+#[test]
+fn a_census_of_an_earlier_life_of_the_agent_is_past() {
+    let mut fleet = under_way();
+    let mut late = fleet.hosts[0].census(fleet.now);
+    late.sequence += 1_000;
+    fleet.agent_dies(0);
+    assert!(fleet.run_until(60_000, |f| f.hosts[0].link.is_some()));
+    fleet.hosts[0].start_guest(GuestUuid(uuid::Uuid::from_u128(77)), GuestState::Running);
+    fleet.push_census(0);
+    fleet.pass(1_000);
+    fleet.input(Input::Census { host: host_name(0), census: late });
+    assert!(!fleet.watcher.halted, "it knows nothing of the guest that was started since");
 }
 
 #[test]
@@ -210,6 +243,33 @@ fn what_cannot_be_told_waits_and_says_so_and_never_halts() {
     fleet.hosts[0].disagrees_since = None;
     see_it_through(&mut fleet, 600_000);
     assert_eq!(fleet.watcher.end, Some(End::Completed));
+}
+
+#[test]
+fn an_answer_that_has_become_old_while_another_gate_waits_is_asked_for_again() {
+    let mut fleet = under_way();
+    let restart = StepId::new("compute1.restart").unwrap();
+    let sent = |fleet: &Fleet| {
+        let mut events = fleet.journal.iter().map(|record| &record.event);
+        events.any(|event| matches!(event, Event::Sent { step, .. } if *step == restart))
+    };
+    fleet.hosts[0].job_since = Some(fleet.now);
+    assert!(fleet.run_until(60_000, |f| f.machine().view(f.now).unwrap().why().contains("compute1.restart")));
+    // No job is seen, and the census keeps the step waiting.
+    fleet.hosts[0].disagrees_since = Some(fleet.now);
+    fleet.push_census(0);
+    fleet.pass(2_000);
+    fleet.hosts[0].job_since = None;
+    fleet.pass(10_000);
+    // By the time that the census agrees, there is a job again.
+    fleet.hosts[0].job_since = Some(fleet.now);
+    fleet.pass(120_000);
+    fleet.hosts[0].disagrees_since = None;
+    fleet.pass(30_000);
+    assert!(!sent(&fleet));
+    fleet.hosts[0].job_since = None;
+    see_it_through(&mut fleet, 600_000);
+    assert!(sent(&fleet));
 }
 
 #[test]

@@ -3,7 +3,8 @@
 use crate::fleet::Fleet;
 use crate::operator::see_it_through;
 use crate::plans::{self, Shape};
-use replank_core::run::{End, Machine, Operate, Record, State};
+use replank_common::ids::Epoch;
+use replank_core::run::{End, Hello, Input, Machine, Operate, Record, State};
 
 /// A voyage there and, if asked, back; what it leaves on the hosts.
 fn voyage(shape: Shape, back: bool, dies_at: Option<usize>) -> Fleet {
@@ -98,10 +99,26 @@ fn a_journal_of_another_plan_or_a_newer_form_is_refused() {
     assert!(Machine::replay(std::sync::Arc::new(other), &whole.journal).is_err());
 }
 
+/// P9: an agent that says in its hello to have obeyed a later coordinator.
+#[test]
+fn a_coordinator_that_meets_a_later_epoch_is_deposed_and_wants_nothing() {
+    let mut fleet = Fleet::new(Shape::of(1), 1, 5);
+    assert!(fleet.run_until(60_000, |f| f.machine.is_some() && f.hosts[0].running.is_some()));
+    fleet.cut(0);
+    let hello = Hello { epoch_seen: Epoch(99), ..fleet.hosts[0].hello() };
+    let records = fleet.journal.len();
+    fleet.input(Input::LinkUp { host: plans::host_name(0), hello });
+    assert_eq!(fleet.machine().deposed_by(), Some(Epoch(99)));
+    let wants = fleet.machine().wants();
+    assert!(wants.commands.is_empty() && wants.readings.is_empty());
+    fleet.pass(60_000);
+    assert_eq!(fleet.journal.len(), records, "nothing is decided any more");
+}
+
 #[test]
 fn an_older_coordinator_cannot_lead_again() {
     let whole = voyage(Shape::of(2), false, Some(40));
     let mut machine = Machine::replay(whole.index.clone(), &whole.journal).unwrap();
-    assert!(machine.lead(replank_common::ids::Epoch(2), 1).is_err());
-    assert!(machine.lead(replank_common::ids::Epoch(3), 1).is_ok());
+    assert!(machine.lead(Epoch(2), 1).is_err());
+    assert!(machine.lead(Epoch(3), 1).is_ok());
 }

@@ -185,6 +185,8 @@ pub(crate) struct Fleet {
     pub(crate) deaths: Vec<Death>,
     /// By an aborted run's end, or a rollback's that was refused: the hosts not heard of late, for which it does not wait.
     pub(crate) unheard: Vec<(u64, BTreeSet<usize>)>,
+    /// By host: when the last outcome of a command, or the end of a step, came into the journal.
+    known_since: BTreeMap<HostName, u64>,
     /// Guests that ever were active on two hosts.
     pub(crate) twins: BTreeSet<GuestUuid>,
     pub(crate) next_guest: u128,
@@ -247,6 +249,7 @@ impl Fleet {
             store_full_until: 0,
             deaths: Vec::new(),
             unheard: Vec::new(),
+            known_since: BTreeMap::new(),
             twins: BTreeSet::new(),
             next_guest: 1 << 100,
         }

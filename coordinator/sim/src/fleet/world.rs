@@ -15,8 +15,12 @@ impl Fleet {
                 let index = self.index.clone();
                 let Some(step) = self.watcher.step(index.plan(), id) else { return };
                 let host = &self.hosts[self.names[&step.host]];
-                // No gate before was red for longer than a reading may be old and late.
-                let red = |since: Option<u64>| since.is_some_and(|at| now - at > MAX_READING_AGE_MS + 10_000);
+                // No gate before was red for longer than a reading may be old and late, or since what the host did before was known:
+                // its gates are asked after that.
+                let asked_after = self.known_since.get(&step.host).copied().unwrap_or(0);
+                let red = |since: Option<u64>| {
+                    since.is_some_and(|at| now - at > MAX_READING_AGE_MS + 10_000 || at < asked_after)
+                };
                 let disagrees = red(host.disagrees_since);
                 let jobs = step.before.contains(&Gate::NoGuestJobs)
                     && step.work != Work::Observe
@@ -30,12 +34,24 @@ impl Fleet {
                 let index = self.index.clone();
                 let Some(step) = self.watcher.step(index.plan(), id) else { return };
                 let host = &self.hosts[self.names[&step.host]];
+                // Gates after are asked once the outcome is known: one of them has seen the host since.
+                let asked_after = self.known_since.insert(step.host.clone(), now).unwrap_or(0);
+                let red = host.disagrees_since.is_some_and(|at| at < asked_after);
+                self.judge.check(Promise::P6, !red, || {
+                    format!("{id} is done over a census that has not agreed since its outcome")
+                });
                 for gate in &step.after {
                     if let Gate::LibvirtdIs { version } = gate {
                         self.judge.check(Promise::P6, host.things.libvirtd == *version, || {
                             format!("{id} is done and libvirtd is {}", host.things.libvirtd)
                         });
                     }
+                }
+            }
+            Event::Outcome { action, .. } => {
+                let index = self.index.clone();
+                if let Some(step) = self.watcher.step(index.plan(), &action.step) {
+                    self.known_since.insert(step.host.clone(), now);
                 }
             }
             Event::GuestLost { host, guest, incarnation, .. } => {

@@ -70,6 +70,8 @@ pub(crate) struct SimHost {
     /// While set, a guest has a job, or the census does not agree: since when, by the true clock.
     pub(crate) job_since: Option<u64>,
     pub(crate) disagrees_since: Option<u64>,
+    /// While the census does not agree: one of its sources does not see the last guest's process.
+    pub(crate) hides_a_guest: bool,
     /// Until when nothing passes to the agent, and from it.
     pub(crate) deaf_until: u64,
     pub(crate) mute_until: u64,
@@ -106,6 +108,7 @@ impl SimHost {
             emulators: BTreeMap::new(),
             job_since: None,
             disagrees_since: None,
+            hides_a_guest: false,
             deaf_until: 0,
             mute_until: 0,
             disk_full_until: 0,
@@ -209,17 +212,29 @@ impl SimHost {
 
     pub(crate) fn census(&mut self, now_ms: u64) -> Census {
         self.sequence += 1;
-        let why = "libvirtd does not answer".to_owned();
-        let silent = Disagreement::Silent { source: CensusSource::LibvirtApi, why };
+        let mut guests = self.guests.clone();
+        let disagreement = self.disagrees_since.map(|_| {
+            let hidden = if self.hides_a_guest { guests.pop_last() } else { None };
+            match hidden {
+                // Without its process a guest has no incarnation to be counted by: a census leaves it out.
+                Some((guest, Guest { name, .. })) => {
+                    Disagreement::Missing { guest, name, source: CensusSource::Proc }
+                }
+                None => {
+                    let why = "libvirtd does not answer".to_owned();
+                    Disagreement::Silent { source: CensusSource::LibvirtApi, why }
+                }
+            }
+        });
         Census {
             host: self.name.clone(),
             boot_id: self.boot_id(),
             sequence: self.sequence,
             agent_start_ms: self.agent_start_ms,
             taken_at_ms: self.clock(now_ms),
-            guests: self.guests.clone(),
+            guests,
             ended: self.ended.clone(),
-            disagreements: self.disagrees_since.map(|_| silent).into_iter().collect(),
+            disagreements: disagreement.into_iter().collect(),
         }
     }
 

@@ -151,9 +151,12 @@ impl Machine {
             None => true,
             Some(question) => {
                 question.askers.insert(asker);
-                question.ask < mark
+                // What counts although it is old is not asked again either.
+                (question.ask < mark && !planted::is(Planted::OldAnswerCounts))
                     || match &question.answer {
-                        Some(answer) => is_old(answer.received_ms, now_ms),
+                        Some(answer) => {
+                            is_old(answer.received_ms, now_ms) && !planted::is(Planted::OldAnswerCounts)
+                        }
                         None => now_ms.saturating_sub(question.asked_ms) >= READING_DEADLINE_MS,
                     }
             }

@@ -8,7 +8,9 @@ use crate::run::event::Life;
 use crate::run::state::{Course, Fate, HaltNote, State, Track};
 use crate::run::view::StepWord;
 use replank_common::UnixMs;
+use replank_common::census::EndCause;
 use replank_common::ids::HostName;
+use replank_common::planted::{self, Planted};
 
 impl State {
     /// The report as of the last record. `None` before the run's creation.
@@ -118,6 +120,9 @@ fn span(from_ms: Option<UnixMs>, to_ms: Option<UnixMs>) -> Option<u64> {
 
 fn proof(host: &HostName, track: &Track) -> GuestProof {
     let state = match (&track.fate, &track.last) {
+        (Fate::Left { cause: EndCause::Migrated, .. }, _) if planted::is(Planted::MovedIsAlive) => {
+            GuestFate::Same
+        }
         (Fate::Present, Some(_)) => GuestFate::Same,
         (Fate::Present, None) => GuestFate::Uncounted,
         (Fate::Left { cause, at_ms }, _) => GuestFate::Left { cause: cause.clone(), at_ms: *at_ms },
