@@ -5,6 +5,7 @@ use crate::operator::see_it_through;
 use crate::plans::{Shape, hold_id, host_name};
 use replank_common::census::{EndCause, GuestState};
 use replank_common::ids::{GuestUuid, StepId};
+use replank_common::reading::ReadingRequest;
 use replank_core::gate::HaltReason;
 use replank_core::run::{End, Event, Input, Operate, OperatorRefusal, Phase};
 
@@ -270,6 +271,24 @@ fn an_answer_that_has_become_old_while_another_gate_waits_is_asked_for_again() {
     fleet.hosts[0].job_since = None;
     see_it_through(&mut fleet, 600_000);
     assert!(sent(&fleet));
+}
+
+#[test]
+fn a_late_answer_to_an_earlier_question_is_no_answer_to_this_one() {
+    let mut fleet = under_way();
+    let restart = StepId::new("compute1.restart").unwrap();
+    let jobs = |fleet: &Fleet| {
+        let readings = fleet.machine().wants().readings;
+        readings.into_iter().find(|want| want.request == ReadingRequest::GuestJobs).map(|want| want.ask)
+    };
+    let none = fleet.hosts[0].read(&ReadingRequest::GuestJobs, true, fleet.now);
+    fleet.hosts[0].job_since = Some(fleet.now);
+    assert!(fleet.run_until(60_000, |f| f.machine().view(f.now).unwrap().why().contains("compute1.restart")));
+    assert!(fleet.run_until(60_000, |f| jobs(f).is_some()));
+    let earlier = jobs(&fleet).unwrap() - 1;
+    fleet.input(Input::Reading { host: host_name(0), ask: earlier, reading: none });
+    let mut events = fleet.journal.iter().map(|record| &record.event);
+    assert!(!events.any(|event| matches!(event, Event::Sent { step, .. } if *step == restart)));
 }
 
 #[test]
