@@ -106,7 +106,7 @@ planted! {
         ["coordinator/src/store/journal.rs"],
         "the store says that records are durable before they are";
     ChainUnread = "chain-unread", "P4",
-        ["coordinator/src/store/journal.rs"],
+        ["coordinator/src/store/reading.rs"],
         "a journal is believed without its chain of hashes";
     AnyOutcomeIsTheFlights = "any-outcome-is-the-flights", "P5",
         ["coordinator/core/src/run/machine/intake.rs"],

@@ -2,12 +2,13 @@
 //! megabytes and a journal of a large fleet a million lines.
 
 use super::error::{DriveError, Refused, names};
-use crate::store::Store;
+use crate::store::{Piece, Store, StoreError};
 use replank_common::ids::{PlanId, RunId};
 use replank_core::lint::{LintSeverity, lint};
 use replank_core::plan::Plan;
-use replank_core::run::{End, Index, Machine, Record};
-use std::sync::Arc;
+use replank_core::run::{End, Index, Machine};
+use std::sync::{Arc, mpsc};
+use std::thread::ScopedJoinHandle;
 
 /// A plan file that may be stored, and its id.
 pub(super) async fn checked(bytes: Vec<u8>) -> Result<(Vec<u8>, PlanId), Refused> {
@@ -43,25 +44,59 @@ async fn aside<T: Send + 'static>(
 /// A run from its journal, led by nobody.
 pub(super) async fn replayed(store: &Store, run: &RunId) -> Result<Machine, DriveError> {
     let id = run.clone();
-    let (bytes, records) = store
+    let (plan, bytes) = store
         .read(move |database| {
-            let (plan, records) = database.journal(&id)?;
-            Ok((database.plan(&plan)?, records))
+            let plan = database.plan_of(&id)?;
+            let bytes = database.plan(&plan)?;
+            Ok((plan, bytes))
         })
         .await?;
-    let run = run.clone();
-    let replayed = tokio::task::spawn_blocking(move || replay(run, &bytes, &records)).await;
-    match replayed {
+    let (sender, pieces) = mpsc::channel();
+    let id = run.clone();
+    let replaying = tokio::task::spawn_blocking(move || replay(&id, &plan, &bytes, pieces));
+    let id = run.clone();
+    let read =
+        store.read(move |database| database.read_journal(&id, |piece| sender.send(piece).is_ok())).await;
+    let replayed = match replaying.await {
         Ok(replayed) => replayed,
         Err(panicked) => std::panic::resume_unwind(panicked.into_panic()),
+    };
+    match read {
+        Ok(_) => replayed,
+        // Whoever replays had enough of it, and says why.
+        Err(StoreError::Closed) if replayed.is_err() => replayed,
+        // What was replayed came of a journal that is refused.
+        Err(error) => Err(error.into()),
     }
 }
 
-fn replay(run: RunId, bytes: &[u8], records: &[Record]) -> Result<Machine, DriveError> {
-    let (id, plan) =
-        Plan::from_bytes(bytes).map_err(|source| DriveError::PlanFile { run: run.clone(), source })?;
-    let index = Index::new(id, plan).map_err(|source| DriveError::Plan { run: run.clone(), source })?;
-    Machine::replay(Arc::new(index), records).map_err(|source| DriveError::Journal { run, source })
+/// Four threads that wait for little: one reads and proves the journal, and here one proves the plan, one makes sense of it, and this one
+/// makes events of the journal.
+fn replay(
+    run: &RunId,
+    id: &PlanId,
+    bytes: &[u8],
+    pieces: mpsc::Receiver<Piece>,
+) -> Result<Machine, DriveError> {
+    let changed = |source| DriveError::PlanFile { run: run.clone(), source };
+    let (records, index) = std::thread::scope(|scope| {
+        let proof = scope.spawn(|| Plan::prove(id, bytes).map_err(changed));
+        let index = scope.spawn(|| {
+            let plan = Plan::from_proved_bytes(bytes).map_err(changed)?;
+            Index::new(id.clone(), plan).map_err(|source| DriveError::Plan { run: run.clone(), source })
+        });
+        let records = pieces.into_iter().map(|piece| piece.records(run)).collect::<Result<Vec<_>, _>>();
+        joined(proof)?;
+        let index = joined(index)?;
+        Ok::<_, DriveError>((records?, index))
+    })?;
+    let records = records.into_iter().flatten();
+    Machine::replay(Arc::new(index), records)
+        .map_err(|source| DriveError::Journal { run: run.clone(), source })
+}
+
+fn joined<T>(thread: ScopedJoinHandle<'_, T>) -> T {
+    thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
 }
 
 /// As [`replayed`], for somebody who asked.

@@ -1,4 +1,4 @@
-//! Journals: appended as a whole and synced, or not at all; read back only if every line is as it was written.
+//! Journals: appended as a whole and synced, or not at all; listed, and shown. Read back in `reading`.
 //!
 //! Each line is hashed together with the hash of the line before it, and the run's row holds the hash of the last one. So an edited,
 //! removed, swapped or torn line shows, at the end of the journal too.
@@ -11,7 +11,7 @@ use super::{Database, StoreError};
 use replank_common::UnixMs;
 use replank_common::ids::{Epoch, PlanId, RunId};
 use replank_common::planted::{self, Planted};
-use replank_core::run::{Event, JOURNAL_FORMAT, Record};
+use replank_core::run::Event;
 use replank_core::runs::{Append, Standing};
 use rusqlite::{OptionalExtension, Transaction, TransactionBehavior, params};
 use sha2::{Digest, Sha256};
@@ -36,9 +36,9 @@ pub struct Line {
     pub event: String,
 }
 
-struct Head {
-    seq: u64,
-    hash: Vec<u8>,
+pub(super) struct Head {
+    pub(super) seq: u64,
+    pub(super) hash: Vec<u8>,
 }
 
 impl Database {
@@ -68,71 +68,6 @@ impl Database {
         transaction.commit().map_err(&failed)?;
         boundary("after", appends);
         Ok(())
-    }
-
-    /// The whole journal of a run, and its plan's id.
-    ///
-    /// # Errors
-    /// [`StoreError::Damaged`] when it is not, line for line, what was appended; [`StoreError::NewerJournal`] when it is, and holds lines
-    /// that only a newer replank understands.
-    pub fn journal(&self, run: &RunId) -> Result<(PlanId, Vec<Record>), StoreError> {
-        let failed = StoreError::failed("read a journal");
-        let damaged = |why: String| StoreError::Damaged { run: run.clone(), why };
-        // One snapshot for the row and the lines: another thread may be appending.
-        let snapshot = self.connection.unchecked_transaction().map_err(&failed)?;
-        let (plan, head): (String, Head) = snapshot
-            .query_row("SELECT plan, head_seq, head_hash FROM runs WHERE id = ?1", [run.as_str()], |row| {
-                Ok((row.get(0)?, Head { seq: unsigned(row.get(1)?), hash: row.get(2)? }))
-            })
-            .optional()
-            .map_err(&failed)?
-            .ok_or_else(|| StoreError::UnknownRun { run: run.clone() })?;
-        let plan = PlanId::new(plan).map_err(|error| damaged(error.to_string()))?;
-        let mut statement = snapshot
-            .prepare(
-                "SELECT seq, at_ms, epoch, format, body, prev_hash FROM events WHERE run = ?1 ORDER BY seq",
-            )
-            .map_err(&failed)?;
-        let mut rows = statement.query([run.as_str()]).map_err(&failed)?;
-        let mut hash = first_hash(run, &plan);
-        let mut records = Vec::new();
-        let mut newer = None;
-        let mut seq = 0;
-        while let Some(row) = rows.next().map_err(&failed)? {
-            seq += 1;
-            let line = StoredLine::read(row).map_err(&failed)?;
-            if line.seq != seq {
-                return Err(damaged(format!("line {seq} is missing, line {} follows", line.seq)));
-            }
-            if line.prev_hash != hash && !planted::is(Planted::ChainUnread) {
-                return Err(damaged(format!("line {seq} does not follow from the one before it")));
-            }
-            hash = line.hash();
-            // Not looked into: what it holds may mean anything. That it is undamaged can be told all the same.
-            if line.format > JOURNAL_FORMAT {
-                newer = newer.max(Some(line.format));
-            }
-            if newer.is_some() {
-                continue;
-            }
-            let event = serde_json::from_str(&line.body)
-                .map_err(|error| damaged(format!("line {seq} cannot be read: {error}")))?;
-            records.push(Record {
-                seq,
-                at_ms: line.at_ms,
-                epoch: Epoch(line.epoch),
-                format: line.format,
-                event,
-            });
-        }
-        let ends_there = hash == head.hash || planted::is(Planted::ChainUnread);
-        if seq != head.seq || !ends_there {
-            return Err(damaged(format!("it ends at line {seq} and was written up to line {}", head.seq)));
-        }
-        if let Some(found) = newer {
-            return Err(StoreError::NewerJournal { run: run.clone(), found, known: JOURNAL_FORMAT });
-        }
-        Ok((plan, records))
     }
 
     /// At most `limit` lines from `since` on, for showing.
@@ -266,8 +201,8 @@ fn append_one(transaction: &Transaction<'_>, append: &Append) -> Result<(), Stor
             at_ms: record.at_ms,
             epoch: record.epoch.0,
             format: record.format,
-            body,
-            prev_hash: head.hash,
+            body: &body,
+            prev_hash: &head.hash,
         };
         insert
             .execute(params![
@@ -280,7 +215,7 @@ fn append_one(transaction: &Transaction<'_>, append: &Append) -> Result<(), Stor
                 line.prev_hash
             ])
             .map_err(&failed)?;
-        head = Head { seq: record.seq, hash: line.hash() };
+        head = Head { seq: record.seq, hash: line.hash().to_vec() };
     }
     let Standing { finished, phase, steps_done, steps_total } = &append.standing;
     transaction
@@ -293,28 +228,18 @@ fn append_one(transaction: &Transaction<'_>, append: &Append) -> Result<(), Stor
     Ok(())
 }
 
-struct StoredLine {
-    seq: u64,
-    at_ms: u64,
-    epoch: u64,
-    format: u32,
-    body: String,
-    prev_hash: Vec<u8>,
+/// A line as it is stored, for its hash.
+pub(super) struct StoredLine<'a> {
+    pub(super) seq: u64,
+    pub(super) at_ms: u64,
+    pub(super) epoch: u64,
+    pub(super) format: u32,
+    pub(super) body: &'a str,
+    pub(super) prev_hash: &'a [u8],
 }
 
-impl StoredLine {
-    fn read(row: &rusqlite::Row<'_>) -> rusqlite::Result<Self> {
-        Ok(Self {
-            seq: unsigned(row.get(0)?),
-            at_ms: unsigned(row.get(1)?),
-            epoch: unsigned(row.get(2)?),
-            format: row.get(3)?,
-            body: row.get(4)?,
-            prev_hash: row.get(5)?,
-        })
-    }
-
-    fn hash(&self) -> Vec<u8> {
+impl StoredLine<'_> {
+    pub(super) fn hash(&self) -> [u8; 32] {
         let Self { seq, at_ms, epoch, format, body, prev_hash } = self;
         let head = format!("{seq} {at_ms} {epoch} {format} ");
         Sha256::new()
@@ -323,24 +248,24 @@ impl StoredLine {
             .chain_update(head)
             .chain_update(body)
             .finalize()
-            .to_vec()
+            .into()
     }
 }
 
 /// Binds a journal to its run and plan, so that one cannot be put in another's place.
-fn first_hash(run: &RunId, plan: &PlanId) -> Vec<u8> {
+pub(super) fn first_hash(run: &RunId, plan: &PlanId) -> Vec<u8> {
     Sha256::new().chain_update(HASH_DOMAIN).chain_update(format!("{run} {plan}")).finalize().to_vec()
 }
 
 /// A negative number where none can be is a damaged file; zero fails the next check.
-fn unsigned(number: i64) -> u64 {
+pub(super) fn unsigned(number: i64) -> u64 {
     u64::try_from(number).unwrap_or(0)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use replank_core::run::Event;
+    use replank_core::run::{Event, JOURNAL_FORMAT, Record};
     use rusqlite::Connection;
     use std::path::PathBuf;
 
@@ -446,8 +371,7 @@ mod tests {
         let (seq, prev_hash): (i64, Vec<u8>) = connection
             .query_row("SELECT head_seq + 1, head_hash FROM runs", [], |row| Ok((row.get(0)?, row.get(1)?)))
             .unwrap();
-        let line =
-            StoredLine { seq: unsigned(seq), at_ms: 9, epoch: 1, format, body: body.to_owned(), prev_hash };
+        let line = StoredLine { seq: unsigned(seq), at_ms: 9, epoch: 1, format, body, prev_hash: &prev_hash };
         let id = run();
         connection
             .execute(

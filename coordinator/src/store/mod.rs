@@ -9,6 +9,7 @@ mod handle;
 mod journal;
 mod operators;
 mod plans;
+mod reading;
 mod roster;
 
 pub use database::Database;
@@ -17,4 +18,5 @@ pub use handle::Store;
 pub(crate) use journal::kinds;
 pub use journal::{Line, RunRow};
 pub use operators::{Asker, Dismissal, OperatorCertificate, Signing};
+pub use reading::Piece;
 pub use roster::{Certificate, Claim};

@@ -40,24 +40,29 @@ pub trait Observed {
 
 /// The measurements that decide `gate` for a step of `host`, and who takes them.
 pub fn asks(gate: &Gate, host: &HostName) -> Vec<(HostName, ReadingRequest)> {
-    let (of, request) = match gate {
-        Gate::CensusHolds => (host, ReadingRequest::Census),
-        Gate::NoGuestJobs => (host, ReadingRequest::GuestJobs),
-        Gate::LibvirtdIs { .. } => (host, ReadingRequest::Libvirtd),
+    let request = match gate {
+        Gate::CensusHolds => ReadingRequest::Census,
+        Gate::NoGuestJobs => ReadingRequest::GuestJobs,
+        Gate::LibvirtdIs { .. } => ReadingRequest::Libvirtd,
         Gate::NewGuestsGet { virt_type, .. } => {
-            (host, ReadingRequest::EmulatorForNewGuests { virt_type: virt_type.clone() })
+            ReadingRequest::EmulatorForNewGuests { virt_type: virt_type.clone() }
         }
-        Gate::LibvirtTcpAnswers { from, address, port, tls } => (
-            from,
-            ReadingRequest::LibvirtTcp {
-                peer: host.clone(),
-                address: address.clone(),
-                port: *port,
-                tls: *tls,
-            },
-        ),
+        Gate::LibvirtTcpAnswers { from: _, address, port, tls } => ReadingRequest::LibvirtTcp {
+            peer: host.clone(),
+            address: address.clone(),
+            port: *port,
+            tls: *tls,
+        },
     };
-    vec![(of.clone(), request)]
+    vec![(asked_of(gate, host).clone(), request)]
+}
+
+/// The host that takes the measurements of `gate` for a step of `host`.
+pub fn asked_of<'a>(gate: &'a Gate, host: &'a HostName) -> &'a HostName {
+    match gate {
+        Gate::CensusHolds | Gate::NoGuestJobs | Gate::LibvirtdIs { .. } | Gate::NewGuestsGet { .. } => host,
+        Gate::LibvirtTcpAnswers { from, .. } => from,
+    }
 }
 
 /// Judges `gate` for a step of `host`. Total: whatever cannot be told waits.

@@ -1,9 +1,10 @@
 //! A plan with its ids resolved to places, checked once so that nothing later has to doubt it.
 
-use crate::gate::asks;
+use crate::gate::asked_of;
 use crate::plan::{Need, PLAN_FORMAT, Plan, Stage, Step, Undo, Work};
 use replank_common::ids::{HoldId, HostName, PlanId, StepId};
 use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
 
 /// More is a mistake, not a fleet.
 pub const MAX_HOSTS: usize = 100_000;
@@ -101,9 +102,7 @@ impl Index {
         for (ix, step) in plan.steps.iter().enumerate() {
             let host = known("host", step.id.as_str(), &step.host, &hosts)?;
             for gate in step.before.iter().chain(&step.after) {
-                for (asked, _) in asks(gate, &step.host) {
-                    known("host", step.id.as_str(), &asked, &hosts)?;
-                }
+                known("host", step.id.as_str(), asked_of(gate, &step.host), &hosts)?;
             }
             if step.deadline_ms == 0 {
                 return Err(UnsoundPlan::NoDeadline { step: step.id.clone() });
@@ -263,9 +262,13 @@ fn places<Id: Ord + ToString>(
 ) -> Result<BTreeMap<Id, usize>, UnsoundPlan> {
     let mut places = BTreeMap::new();
     for (ix, id) in ids.enumerate() {
-        let text = id.to_string();
-        if places.insert(id, ix).is_some() {
-            return Err(UnsoundPlan::Duplicate { what, id: text });
+        match places.entry(id) {
+            Entry::Vacant(place) => {
+                place.insert(ix);
+            }
+            Entry::Occupied(place) => {
+                return Err(UnsoundPlan::Duplicate { what, id: place.key().to_string() });
+            }
         }
     }
     Ok(places)

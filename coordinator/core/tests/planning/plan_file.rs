@@ -3,6 +3,26 @@
 use crate::support::World;
 use replank_core::plan::{Plan, PlanFileError};
 
+/// The proof by bytes alone says no wherever reading and writing again does.
+#[test]
+fn a_plan_file_is_proved_by_its_bytes_alone() {
+    let plan = World::debian().plan();
+    let (id, bytes) = (plan.id(), plan.to_bytes());
+    assert_eq!(Plan::prove(&id, &bytes), Ok(()));
+    assert_eq!(Plan::from_proved_bytes(&bytes), Ok(plan));
+    for at in (0..bytes.len()).step_by(997) {
+        let mut changed = bytes.clone();
+        changed[at] ^= 1;
+        assert!(Plan::prove(&id, &changed).is_err(), "byte {at}");
+        changed.remove(at);
+        assert!(Plan::prove(&id, &changed).is_err(), "without byte {at}");
+        changed.insert(at, b' ');
+        changed.insert(at, bytes[at]);
+        assert!(Plan::prove(&id, &changed).is_err(), "with a blank at {at}");
+    }
+    assert!(Plan::prove(&World::el7().plan().id(), &bytes).is_err());
+}
+
 #[test]
 fn the_same_input_gives_the_same_bytes_and_they_are_read_back() {
     let (first, second) = (World::debian().plan(), World::debian().plan());

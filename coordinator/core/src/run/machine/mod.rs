@@ -23,6 +23,7 @@ use replank_common::ids::{ActionId, BootId, Epoch, GuestUuid, HostName, RunId};
 use replank_common::outcome::Outcome;
 use replank_common::reading::Reading;
 use seen::HostSeen;
+use std::borrow::Borrow;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
@@ -150,13 +151,13 @@ impl Machine {
     ///
     /// # Errors
     /// `IllegalEvent` when the records are not a journal of this plan.
-    pub fn replay<'a>(
+    pub fn replay<R: Borrow<Record>>(
         index: Arc<Index>,
-        records: impl IntoIterator<Item = &'a Record>,
+        records: impl IntoIterator<Item = R>,
     ) -> Result<Self, IllegalEvent> {
         let mut state = State::new(index);
         for record in records {
-            state.apply(record)?;
+            state.apply(record.borrow())?;
         }
         if state.run.is_none() {
             return Err(IllegalEvent::NotCreated);
