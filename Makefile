@@ -1,6 +1,6 @@
 # Each line is a command that a person could type.
 SHELL := /bin/bash
-.PHONY: demo test lint unit planted sim lab-tests rpm rpm-test lab lab-down setup
+.PHONY: demo test lint unit planted sim bench lab-tests rpm rpm-test lab lab-down setup
 
 # The main job, on three real hosts that it boots itself.
 demo: setup rpm-test
@@ -32,6 +32,11 @@ planted:
 sim:
 	cargo run --locked --quiet --profile sim -p replank-sim-tests --bin sim -- \
 	    $(if $(REPLAY),--replay $(REPLAY),$(if $(FLEET),--fleet $(FLEET) --faults $(or $(FAULTS),rough),--seeds $(or $(SEEDS),1000)) --first $(or $(FIRST),0))
+
+# Planning, appending and resuming for a large fleet (HOSTS, GUESTS), on the release's own binary.
+bench:
+	cargo build --locked --release -p replank-coordinator -p replank-bench
+	target/release/bench --hosts $(or $(HOSTS),10000) --guests $(or $(GUESTS),20)
 
 lab-tests:
 	tests/nextest.sh run --locked -p replank-lab -p replank-e2e -E 'test(/^lab_/)'

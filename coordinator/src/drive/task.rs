@@ -62,6 +62,11 @@ impl Drive {
         self.handle.epoch
     }
 
+    /// Whether it has taken this run over.
+    pub fn holds(&self, run: &RunId) -> bool {
+        self.runs.machine(run).is_some()
+    }
+
     pub fn handle(&self) -> Handle {
         self.handle.clone()
     }
