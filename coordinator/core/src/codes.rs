@@ -5,10 +5,8 @@
 //! | --- | --- |
 //! | RP10xx | the fleet file |
 //! | RP11xx | catalog, inventory and plan files |
-//! | RP12xx | documents of Ceph |
 //! | RP20xx | preflight and planning |
 //! | RP21xx | lint |
-//! | RP22xx | what keeps OSDs and MONs from stopping |
 //! | RP30xx | runs: refusals to operators, and why a run waits or stops |
 
 replank_common::codes! {
@@ -33,11 +31,6 @@ replank_common::codes! {
     PLAN_FORM "RP1104" "the plan file is not in its JSON form"
     PLAN_NEWER "RP1105" "the plan was made by a newer replank"
     PLAN_CHANGED "RP1106" "the plan file was changed after it was made"
-    CEPH_NOT_JSON "RP1201" "a document of Ceph is not JSON"
-    CEPH_OTHER_DOCUMENT "RP1202" "a document of Ceph is not the one that was asked for"
-    CEPH_FIELD "RP1203" "a document of Ceph lacks a field or contradicts itself"
-    CEPH_NOT_READY "RP1204" "the manager has not heard of the placement groups yet"
-    CEPH_NAME "RP1205" "a name is not in the documents of Ceph"
     HOP_UNKNOWN "RP2001" "the catalog does not know a hop of the fleet file"
     HOP_PAIR "RP2002" "the fleet file does not name one hop of qemu and one of libvirt"
     TARGET_VERSION "RP2003" "a version in the fleet file is not where the hop leads"
@@ -100,17 +93,6 @@ replank_common::codes! {
     LINT_QUIET "RP2121" "package scripts could restart services"
     LINT_STAGED "RP2122" "packages are installed that were not fetched and checked"
     LINT_TREE "RP2123" "the relocated qemu is not apart, or not tried"
-    OSD_DOWN "RP2201" "an OSD outside the set is down"
-    PG_COPIES "RP2202" "a placement group would have too few complete copies left"
-    POOL_CONSENT "RP2203" "a pool's thin redundancy is not accepted"
-    POOL_NEVER "RP2204" "a pool can never spare a copy"
-    PG_UNSETTLED "RP2205" "a placement group is not in service"
-    PG_DAMAGED "RP2206" "a placement group has copies that cannot be trusted"
-    PG_UNKNOWN "RP2207" "the documents do not tell how many copies a placement group has"
-    PG_ABSENT "RP2208" "placement groups are missing from the documents"
-    DOCUMENTS_APART "RP2209" "the documents of Ceph do not belong together"
-    MON_QUORUM "RP2210" "the MONs would be one step from losing their quorum"
-    MON_HOSTS "RP2211" "two machines with MONs would stop at once"
     RUN_NOT_LED "RP3001" "this coordinator does not lead the run"
     RUN_FINISHED "RP3002" "the run is finished"
     RUN_UNKNOWN_NAME "RP3003" "the plan has no hold or step of that name"

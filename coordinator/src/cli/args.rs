@@ -2,8 +2,8 @@
 
 use clap::builder::styling::{AnsiColor, Styles};
 use clap::{Args, Parser, Subcommand, ValueHint};
+use replank_ceph::redundancy::Daemon;
 use replank_common::ids::{HoldId, HostName, PlanId, RunId, StepId};
-use replank_core::ceph::redundancy::Daemon;
 use replank_core::plan::Stage;
 use replank_identity::{Level, OperatorName};
 use replank_sim::Profile;

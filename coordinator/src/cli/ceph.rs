@@ -4,12 +4,10 @@ use super::args::{CephFiles, SafeToStopArgs, WavesArgs};
 use super::failure::Failure;
 use super::files;
 use super::output::Output;
-use replank_core::ceph::documents::{OsdDump, OsdTree, PgDump, QuorumStatus};
-use replank_core::ceph::quorum::Machines;
-use replank_core::ceph::redundancy::{
-    Answer, Consents, Objection, Redundancy, consents, show_verdict, stop_set,
-};
-use replank_core::ceph::waves::{plan_waves, show_waves};
+use replank_ceph::documents::{OsdDump, OsdTree, PgDump, QuorumStatus};
+use replank_ceph::quorum::Machines;
+use replank_ceph::redundancy::{Answer, Consents, Objection, Redundancy, consents, show_verdict, stop_set};
+use replank_ceph::waves::{plan_waves, show_waves};
 use std::path::Path;
 
 /// The documents that were named.
@@ -48,7 +46,7 @@ impl Documents {
 fn read<T>(
     what: &'static str,
     path: &Path,
-    parse: impl FnOnce(&str, &[u8]) -> Result<T, replank_core::ceph::documents::DocumentError>,
+    parse: impl FnOnce(&str, &[u8]) -> Result<T, replank_ceph::documents::DocumentError>,
 ) -> Result<T, Failure> {
     let bytes = files::read(what, path)?;
     Ok(parse(&path.display().to_string(), &bytes)?)

@@ -3,10 +3,10 @@
 use super::codes;
 use super::exit::Exit;
 use crate::codes as own;
+use replank_ceph::documents::DocumentError;
+use replank_ceph::redundancy::NameError;
 use replank_cli::PageError;
 use replank_core::catalog::CatalogError;
-use replank_core::ceph::documents::DocumentError;
-use replank_core::ceph::redundancy::NameError;
 use replank_core::fleet_file::Mistakes;
 use replank_core::inventory::InventoryError;
 use replank_core::plan::PlanFileError;
@@ -162,7 +162,7 @@ impl Failure {
             Self::Waits { .. } => codes::RUN_WAITS,
             Self::NotCompleted { .. } => codes::RUN_NOT_COMPLETED,
             Self::Document(error) => error.code,
-            Self::CephName(_) => replank_core::codes::CEPH_NAME,
+            Self::CephName(_) => replank_ceph::codes::CEPH_NAME,
             Self::NotSafe => codes::NOT_SAFE,
             Self::CannotTell => codes::CANNOT_TELL,
             Self::Local { code, .. } => code,

@@ -4,11 +4,11 @@ use crate::support::Desk;
 use serde_json::{Value, json};
 
 /// The small cluster of the core's tests, as Nautilus prints it: three machines, six OSDs, three pools, three MONs.
-const OSDS: &str = include_str!("../../core/tests/ceph/testdata/nautilus/osd-dump.json");
-const PGS: &str = include_str!("../../core/tests/ceph/testdata/nautilus/pg-dump.json");
-const BRIEF: &str = include_str!("../../core/tests/ceph/testdata/nautilus/pg-brief.json");
-const TREE: &str = include_str!("../../core/tests/ceph/testdata/nautilus/osd-tree.json");
-const QUORUM: &str = include_str!("../../core/tests/ceph/testdata/nautilus/quorum-status.json");
+const OSDS: &str = include_str!("../../../common/ceph/tests/ceph/testdata/nautilus/osd-dump.json");
+const PGS: &str = include_str!("../../../common/ceph/tests/ceph/testdata/nautilus/pg-dump.json");
+const BRIEF: &str = include_str!("../../../common/ceph/tests/ceph/testdata/nautilus/pg-brief.json");
+const TREE: &str = include_str!("../../../common/ceph/tests/ceph/testdata/nautilus/osd-tree.json");
+const QUORUM: &str = include_str!("../../../common/ceph/tests/ceph/testdata/nautilus/quorum-status.json");
 
 fn desk() -> Desk {
     let desk = Desk::new();

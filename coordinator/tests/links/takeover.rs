@@ -120,6 +120,16 @@ fn copy(from: &Path, to: &Path) {
     }
 }
 
+/// The store's threads end by themselves; with the last one the folder is as the process would leave it.
+async fn until_free(dir: &Path) {
+    let lock = Folder::new(dir).lock();
+    let begun = Instant::now();
+    while File::open(&lock).unwrap().try_lock().is_err() {
+        assert!(begun.elapsed() < PATIENCE, "the store is still open");
+        tokio::time::sleep(Duration::from_millis(1)).await;
+    }
+}
+
 fn code(status: &Status) -> &str {
     status.message().split_once(':').map_or("", |(code, _)| code)
 }
@@ -339,6 +349,7 @@ async fn of_two_coordinators_of_one_epoch_a_host_obeys_the_one_that_it_met_first
     let first = Coordinator::start(&own).await;
     let hosts = [Host::enrol(&first, "compute1").await, Host::enrol(&first, "compute2").await];
     first.stop().await;
+    until_free(&own).await;
     // Each is the next start of the same folder: nothing in the two folders tells them apart.
     copy(&own, &backup);
     let first = Coordinator::start(&own).await;

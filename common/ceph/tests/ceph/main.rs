@@ -1,0 +1,12 @@
+//! What of a Ceph cluster may stop: documents of every release, the rule, the waves.
+
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+mod documents;
+mod large;
+mod pages;
+mod property;
+mod safety;
+mod settled;
+mod waves;
+mod world;
