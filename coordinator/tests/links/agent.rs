@@ -441,6 +441,7 @@ impl Host {
     }
 
     /// From here on the coordinator is killed twice over each command.
+    #[cfg(feature = "crash-points")]
     pub fn strike(&self, pid: &Arc<AtomicU32>) {
         let blows = Blows { pid: Arc::clone(pid), came: BTreeMap::new() };
         self.machine.lock().unwrap().blows = Some(blows);
