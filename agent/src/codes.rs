@@ -14,6 +14,17 @@
 //! | RP54xx | units |
 //! | RP55xx | libvirt |
 
+/// Those that the rules themselves speak.
+pub use replank_agent_core::codes::{
+    CANCELLED, GUARD_ACTION_IN_USE, GUARD_CANNOT_TELL, GUARD_DAEMON, GUARD_DISAGREEMENT,
+    GUARD_EMULATOR_REMOVED, GUARD_ENDS, GUARD_FILE_IN_USE, GUARD_IN_PLACE, GUARD_LAZY, GUARD_MANAGER_REMOVED,
+    GUARD_REMOVES, GUARD_SOCKET_REMOVED, GUARD_UNIT, GUARD_USAGE_UNKNOWN, LEDGER, OLD_EPOCH,
+    PACKAGES_CANNOT_TELL, PACKAGES_GUARDED,
+};
+
+/// Every table: that of the rules, and this crate's own.
+pub const TABLES: [&[(&str, &str)]; 2] = [replank_agent_core::codes::TABLE, TABLE];
+
 replank_common::codes! {
     CONFIG "RP4001" "the agent's configuration cannot be used"
     NOT_ENROLLED "RP4002" "this host has not been enrolled"
@@ -34,9 +45,7 @@ replank_common::codes! {
     TOKEN_EXPIRED "RP4017" "the join token has expired"
     REQUEST_REFUSED "RP4018" "the certificate request was refused"
     COORDINATOR_REFUSED "RP4019" "the coordinator refused"
-    OLD_EPOCH "RP4020" "the command carries an old epoch"
     NOT_UNDERSTOOD "RP4021" "the command is not understood"
-    CANCELLED "RP4022" "the action was cancelled before it started"
     STOPPING "RP4023" "the agent is stopping"
     METRICS_ADDRESS "RP4024" "the address for metrics cannot be used"
     NOT_ROOT "RP4025" "the agent does not run as root"
@@ -47,21 +56,6 @@ replank_common::codes! {
     FILE_FORBIDDEN "RP4104" "the policy forbids the path of a file"
     TREE_FORBIDDEN "RP4105" "the policy forbids the path of a tree"
     REPOSITORY_FORBIDDEN "RP4106" "the policy forbids the address of a repository"
-    LEDGER "RP4201" "the agent's ledger cannot be used"
-    GUARD_DAEMON "RP4301" "a package's script stops or restarts what guests depend on"
-    GUARD_IN_PLACE "RP4302" "a package's script writes into a file that guests have mapped"
-    GUARD_REMOVES "RP4303" "a package's script removes what guests use"
-    GUARD_ENDS "RP4304" "a package's script may end guests"
-    GUARD_CANNOT_TELL "RP4305" "what a package's script does to guests cannot be told"
-    GUARD_LAZY "RP4306" "a directory that guests load from later would be changed"
-    GUARD_EMULATOR_REMOVED "RP4307" "the transaction removes the emulator of a running guest"
-    GUARD_SOCKET_REMOVED "RP4308" "the transaction removes a socket of a running guest"
-    GUARD_MANAGER_REMOVED "RP4309" "the transaction removes libvirt's daemon"
-    GUARD_FILE_IN_USE "RP4310" "the transaction replaces files that guests have mapped"
-    GUARD_ACTION_IN_USE "RP4311" "an action would touch what guests use"
-    GUARD_UNIT "RP4312" "an action would change how guests end"
-    GUARD_DISAGREEMENT "RP4313" "the sources of the census do not agree"
-    GUARD_USAGE_UNKNOWN "RP4314" "what guests use cannot be told"
     REPOSITORY_WRONG "RP5001" "a repository of the plan cannot be written down"
     REPOSITORY_OTHER "RP5002" "another repository is there under the same name"
     REPOSITORY_INDEX "RP5003" "the index of a repository cannot be fetched or read"
@@ -73,8 +67,6 @@ replank_common::codes! {
     PACKAGES_DEPENDENCY "RP5105" "a package comes along as a dependency"
     PACKAGES_NO_WAY_BACK "RP5106" "an installed package cannot be had again"
     PACKAGES_ALTERED "RP5107" "a fetched package is not what the index promised"
-    PACKAGES_GUARDED "RP5108" "the transaction would endanger guests"
-    PACKAGES_CANNOT_TELL "RP5109" "it cannot be told what the transaction does to guests"
     PACKAGES_NOT_STAGED "RP5110" "the packages are not staged, or were altered since"
     PACKAGES_FAILED "RP5111" "the package transaction failed"
     PACKAGES_DIFFER "RP5112" "the transaction is not the one that was staged"

@@ -85,10 +85,10 @@ planted! {
         ["agent/src/guests/census.rs"],
         "two processes of one guest on one host are taken for one";
     GuardSeesNoUse = "guard-sees-no-use", "P3",
-        ["agent/src/guard/action.rs"],
+        ["agent/core/src/guard/action.rs"],
         "the guard lets an action write to what guests use";
     ScriptsUnread = "scripts-unread", "P3",
-        ["agent/src/guard/mod.rs"],
+        ["agent/core/src/guard/mod.rs"],
         "the guard does not read the scripts of packages";
     AnyUnitStops = "any-unit-stops", "P3",
         ["agent/src/host/systemd/mod.rs"],

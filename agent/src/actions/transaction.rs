@@ -1,11 +1,9 @@
 //! A resolved transaction with everything in it that the guard judges: files of both sides and the scriptlets that would run.
 
-use super::answer::refusal;
-use crate::codes;
-use crate::guard::{Transaction, TransactionItem};
+use crate::guard::{self, Transaction, TransactionItem};
 use crate::host::Host;
 use crate::host::packages::{Installed, Packages, PackagesError, Resolved};
-use replank_common::finding::{Finding, Severity};
+use replank_common::finding::Finding;
 use replank_common::outcome::Refusal;
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
@@ -51,23 +49,9 @@ pub(super) fn gather(
 /// Lets the guard judge.
 ///
 /// # Errors
-/// `RP5108` with all findings when one blocks; `RP5109` when it cannot be told what guests use.
+/// As [`guard::verdict`] says.
 pub(super) fn judged(host: &Host, transaction: &Transaction) -> Result<Vec<Finding>, Refusal> {
-    let findings = host.guests.judge(transaction).map_err(|why| {
-        refusal(
-            codes::PACKAGES_CANNOT_TELL,
-            format!("it cannot be told whether the transaction touches what guests use: {why}"),
-            "see the message; nothing is installed while it cannot be told",
-        )
-    })?;
-    let Some(first) = findings.iter().find(|f| f.severity == Severity::Blocks) else { return Ok(findings) };
-    let more = findings.iter().filter(|f| f.severity == Severity::Blocks).count() - 1;
-    let more = if more == 0 { String::new() } else { format!(" (and {more} more)") };
-    let Finding { code, subject, cause, .. } = first;
-    let reason = format!("the transaction would endanger guests: {code} {subject}: {cause}{more}");
-    let mut refusal = refusal(codes::PACKAGES_GUARDED, reason, first.remedy.clone());
-    refusal.findings = findings;
-    Err(refusal)
+    guard::verdict(host.guests.judge(transaction))
 }
 
 /// Package managers spell a path as the package does (`/lib/…`); what a process maps has its real directory (`/usr/lib/…`).

@@ -5,6 +5,7 @@
 //! a guest of its own.
 
 use procfs::process::{Process, Stat};
+use replank_agent_core::usage::FileId;
 use replank_common::ids::GuestUuid;
 use std::ffi::OsStr;
 use std::io::Read;
@@ -12,13 +13,6 @@ use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use uuid::Uuid;
-
-/// A file by the numbers that outlive its name.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct FileId {
-    pub device: u64,
-    pub inode: u64,
-}
 
 /// A qemu process with a uuid.
 #[derive(Debug, Clone, PartialEq, Eq)]

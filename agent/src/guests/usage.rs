@@ -1,108 +1,14 @@
-//! What live guests use of the host: the files that their processes map, what they may load later, their sockets, their scopes and
-//! the helpers beside them.
-//!
-//! Replacing a mapped file by a rename leaves the old one to the process; what hurts is writing into the same file, and taking away
-//! what a process has not opened *yet*: modules, plug-ins, boot ROMs (the "lazy" places).
+//! What live guests use of the host, as its processes, cgroups and directories show it.
 
 use super::Roots;
-use super::processes::{self, FileId, QemuProcess, strip_deleted};
+use super::processes::{self, QemuProcess, strip_deleted};
 use super::scopes;
 use procfs::process::{MMapPath, Process};
-use replank_common::ids::GuestUuid;
+use replank_agent_core::usage::beside_library;
 use std::collections::{BTreeMap, BTreeSet};
-use std::fmt;
 use std::path::{Path, PathBuf};
 
-/// Everything that the guests of a host use.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Usage {
-    /// Names by uuid.
-    pub guests: BTreeMap<GuestUuid, String>,
-    /// By path as the processes see it.
-    pub files: BTreeMap<PathBuf, UsedFile>,
-    pub lazy: BTreeSet<Lazy>,
-    /// Bound paths of UNIX sockets that guests hold, with the names of the guests.
-    pub sockets: BTreeMap<PathBuf, BTreeSet<String>>,
-    /// Names of `machine-qemu*.scope` units.
-    pub scopes: BTreeSet<String>,
-    pub helpers: Vec<Helper>,
-}
-
-/// A file that at least one process of a guest has mapped or runs.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct UsedFile {
-    pub file: FileId,
-    /// No name leads to it any more.
-    pub deleted: bool,
-    pub role: Role,
-    /// Names of the guests.
-    pub guests: BTreeSet<String>,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Role {
-    Emulator,
-    Mapped,
-    /// Run or mapped by a process beside the qemu.
-    Helper,
-}
-
-/// A place that guests may load from later.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Lazy {
-    pub directory: PathBuf,
-    /// Only files whose names begin so; empty: every file in and below the directory.
-    pub prefix: String,
-    pub kind: LazyKind,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub enum LazyKind {
-    /// qemu's own modules: refused unless of the same build.
-    Modules,
-    /// Plug-ins of a mapped library (Ceph, NSS of NSPR and of glibc, gconv, SASL): may refuse another version.
-    PlugIns,
-    /// Boot ROMs and keymaps, read when a device is plugged in: another version will do, none will not.
-    Roms,
-}
-
-impl Lazy {
-    /// Whether a file is in this place.
-    pub fn holds(&self, path: &Path) -> bool {
-        if self.prefix.is_empty() {
-            return path.starts_with(&self.directory) && path != self.directory;
-        }
-        path.parent() == Some(self.directory.as_path())
-            && path.file_name().is_some_and(|name| name.to_string_lossy().starts_with(&self.prefix))
-    }
-}
-
-impl fmt::Display for Lazy {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let any = if self.prefix.is_empty() { String::new() } else { format!("/{}*", self.prefix) };
-        write!(f, "{}{any}", self.directory.display())
-    }
-}
-
-/// A process in a guest's scope that is not its qemu: swtpm, virtiofsd, pr-helper.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Helper {
-    pub pid: u32,
-    pub executable: PathBuf,
-    pub scope: String,
-}
-
-impl Usage {
-    /// The file at `path`, if a guest uses it by that name.
-    pub fn file(&self, path: &Path) -> Option<&UsedFile> {
-        self.files.get(path)
-    }
-
-    /// The places that `path` lies in.
-    pub fn lazy_of<'a>(&'a self, path: &'a Path) -> impl Iterator<Item = &'a Lazy> {
-        self.lazy.iter().filter(move |lazy| lazy.holds(path))
-    }
-}
+pub use replank_agent_core::usage::{FileId, Helper, Lazy, LazyKind, Role, Usage, UsedFile};
 
 /// Collects what the guests use. `root` is where the host's files are found, `/` on a real host. A guest that ends meanwhile is left out.
 ///
@@ -139,11 +45,11 @@ fn of_qemu(usage: &mut Usage, roots: &Roots, root: &Path, qemu: &QemuProcess) ->
     let Some(mapped) = mapped(&process, qemu.pid)? else { return Ok(()) };
     let executable = &qemu.executable;
     if let Some(file) = executable.file {
-        add(usage, executable.path.clone(), file, executable.deleted, Role::Emulator, &qemu.name);
+        usage.add(executable.path.clone(), file, executable.deleted, Role::Emulator, &qemu.name);
     }
     for (path, file, deleted) in mapped {
-        usage.lazy.extend(beside_library(&path, root));
-        add(usage, path, file, deleted, Role::Mapped, &qemu.name);
+        usage.lazy.extend(beside_library(&path, &|path| is_directory(root, path)));
+        usage.add(path, file, deleted, Role::Mapped, &qemu.name);
     }
     usage.lazy.extend(of_build(&executable.path, root));
     usage.lazy.extend(told_at_start(&process, root));
@@ -158,24 +64,13 @@ fn of_helper(usage: &mut Usage, roots: &Roots, pid: u32, scope: &str, guest: &st
     let Some(mapped) = mapped(&process, pid)? else { return Ok(()) };
     let executable = processes::executable(&process);
     if let Some(file) = executable.file {
-        add(usage, executable.path.clone(), file, executable.deleted, Role::Helper, guest);
+        usage.add(executable.path.clone(), file, executable.deleted, Role::Helper, guest);
     }
     for (path, file, deleted) in mapped {
-        add(usage, path, file, deleted, Role::Helper, guest);
+        usage.add(path, file, deleted, Role::Helper, guest);
     }
     usage.helpers.push(Helper { pid, executable: executable.path, scope: scope.to_owned() });
     Ok(())
-}
-
-fn add(usage: &mut Usage, path: PathBuf, file: FileId, deleted: bool, role: Role, guest: &str) {
-    let entry =
-        usage.files.entry(path).or_insert_with(|| UsedFile { file, deleted, role, guests: BTreeSet::new() });
-    // A name that still leads to a file in use matters more than one that does not.
-    if entry.deleted && !deleted {
-        (entry.file, entry.deleted) = (file, false);
-    }
-    entry.role = entry.role.min(role);
-    entry.guests.insert(guest.to_owned());
 }
 
 fn open(roots: &Roots, pid: u32) -> Option<Process> {
@@ -227,41 +122,8 @@ fn sockets(process: &Process, roots: &Roots, pid: u32) -> BTreeSet<PathBuf> {
     bound.into_iter().filter(|entry| held.contains(&entry.inode)).filter_map(|entry| entry.path).collect()
 }
 
-fn lazy(directory: PathBuf, prefix: &str, kind: LazyKind) -> Lazy {
-    Lazy { directory, prefix: prefix.to_owned(), kind }
-}
-
 fn is_directory(root: &Path, path: &Path) -> bool {
     root.join(path.strip_prefix("/").unwrap_or(path)).is_dir()
-}
-
-/// What a mapped library loads by name at run time. Sources: librbd's and librados's tracing and plug-in loaders, NSPR's softoken,
-/// glibc's `nsswitch` and `iconv`, SASL's mechanisms.
-fn beside_library(path: &Path, root: &Path) -> Vec<Lazy> {
-    let (Some(directory), Some(name)) = (path.parent(), path.file_name().and_then(|name| name.to_str()))
-    else {
-        return Vec::new();
-    };
-    let here = |prefix| lazy(directory.to_path_buf(), prefix, LazyKind::PlugIns);
-    let below = |folder: &str| {
-        Some(directory.join(folder))
-            .filter(|below| is_directory(root, below))
-            .map(|below| lazy(below, "", LazyKind::PlugIns))
-    };
-    let mut found = Vec::new();
-    if name.starts_with("librbd.so") || name.starts_with("librados.so") || name.starts_with("libceph-common")
-    {
-        found.extend([here("librbd_tp.so"), here("librados_tp.so"), here("libos_tp.so")]);
-        found.extend(below("ceph"));
-    } else if name.starts_with("libnss3.so") {
-        found.extend([here("libsoftokn3.so"), here("libfreebl"), here("libnssdbm3.so")]);
-    } else if name.starts_with("libc.so.6") || name.starts_with("libc-2.") {
-        found.push(here("libnss_"));
-        found.extend(below("gconv"));
-    } else if name.starts_with("libsasl2.so") {
-        found.extend(below("sasl2"));
-    }
-    found
 }
 
 /// Where a build of qemu looks for modules and ROMs, by the prefix that its emulator is installed below.
@@ -278,11 +140,11 @@ fn of_build(emulator: &Path, root: &Path) -> Vec<Lazy> {
         .iter()
         .flat_map(|library| [library.join("qemu"), library.join("qemu-kvm")])
         .filter(|directory| has_modules(root, directory))
-        .map(|directory| lazy(directory, "", LazyKind::Modules));
+        .map(|directory| Lazy::new(directory, "", LazyKind::Modules));
     let roms =
         ["share/qemu", "share/qemu-kvm", "share/seabios", "share/seavgabios", "share/ipxe", "lib/ipxe/qemu"]
             .into_iter()
-            .map(|directory| lazy(prefix.join(directory), "", LazyKind::Roms));
+            .map(|directory| Lazy::new(prefix.join(directory), "", LazyKind::Roms));
     modules.chain(roms).filter(|lazy| is_directory(root, &lazy.directory)).collect()
 }
 
@@ -298,14 +160,18 @@ fn told_at_start(process: &Process, root: &Path) -> Vec<Lazy> {
     let mut found = Vec::new();
     let arguments = processes::arguments(process);
     for pair in arguments.windows(2).filter(|pair| pair[0] == b"-L") {
-        found.push(lazy(PathBuf::from(String::from_utf8_lossy(&pair[1]).into_owned()), "", LazyKind::Roms));
+        found.push(Lazy::new(
+            PathBuf::from(String::from_utf8_lossy(&pair[1]).into_owned()),
+            "",
+            LazyKind::Roms,
+        ));
     }
     if let Some(directory) = process
         .environ()
         .ok()
         .and_then(|mut environ| environ.remove("QEMU_MODULE_DIR".as_ref() as &std::ffi::OsStr))
     {
-        found.push(lazy(PathBuf::from(directory), "", LazyKind::Modules));
+        found.push(Lazy::new(PathBuf::from(directory), "", LazyKind::Modules));
     }
     found.retain(|lazy| lazy.directory.is_absolute() && is_directory(root, &lazy.directory));
     found
@@ -413,19 +279,6 @@ mod tests {
                 ("/opt/q/share/seabios".to_owned(), LazyKind::Roms)
             ]
         );
-    }
-
-    #[test]
-    fn a_place_holds_by_directory_or_by_the_beginning_of_a_name() {
-        let all = lazy("/m".into(), "", LazyKind::Modules);
-        assert!(
-            all.holds(Path::new("/m/a/b.so"))
-                && !all.holds(Path::new("/m"))
-                && !all.holds(Path::new("/mm/a"))
-        );
-        let some = lazy("/lib".into(), "libnss_", LazyKind::PlugIns);
-        assert!(some.holds(Path::new("/lib/libnss_dns.so.2")));
-        assert!(!some.holds(Path::new("/lib/libc.so.6")) && !some.holds(Path::new("/lib/x/libnss_dns.so.2")));
     }
 
     #[test]

@@ -3,7 +3,8 @@
 //! `/proc/PID/exe` reaches the image even after it was replaced or removed. A second process of it is started with `-version`, which prints
 //! and ends; the guest does not notice. Asked once per image.
 
-use super::processes::{self, FileId, QemuProcess};
+use super::processes::{self, QemuProcess};
+use super::usage::FileId;
 use crate::host::command::{Command, Programs};
 use replank_common::version::Version;
 use std::collections::HashMap;

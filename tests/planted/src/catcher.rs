@@ -88,10 +88,10 @@ pub const fn catcher(fault: Planted) -> Catcher {
             unit(AGENT, "guests::census::tests::two_processes_of_one_uuid_and_another_pid_are_seen")
         }
         Planted::GuardSeesNoUse => {
-            unit(AGENT, "guard::tests::actions_that_would_touch_what_guests_use_are_refused")
+            unit(AGENT_CORE, "guard::tests::actions_that_would_touch_what_guests_use_are_refused")
         }
         Planted::ScriptsUnread => {
-            unit(AGENT, "guard::tests::the_old_packages_removal_script_restarts_libvirtd")
+            unit(AGENT_CORE, "guard::tests::the_old_packages_removal_script_restarts_libvirtd")
         }
         Planted::AnyUnitStops => unit(AGENT, "host::systemd::tests::what_holds_a_guest_is_never_stopped"),
         Planted::AppendUncommitted => {

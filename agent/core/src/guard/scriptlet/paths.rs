@@ -4,7 +4,7 @@ use super::reader::Reader;
 use super::words::{base, harm, is_short, option, positional};
 use super::{Harm, Kind};
 use crate::guard::shell::{ANY, Command, may_be};
-use crate::guests::usage::{Role, UsedFile};
+use crate::usage::{Role, UsedFile};
 use std::path::{Path, PathBuf};
 
 impl Reader<'_> {

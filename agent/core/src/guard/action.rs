@@ -2,7 +2,7 @@
 
 use super::finding;
 use crate::codes;
-use crate::guests::usage::Usage;
+use crate::usage::Usage;
 use replank_common::action::Action;
 use replank_common::finding::{Finding, Severity};
 use replank_common::ids::HostName;

@@ -6,7 +6,7 @@
 
 use super::{Situation, Transaction, finding};
 use crate::codes;
-use crate::guests::usage::{LazyKind, Role};
+use crate::usage::{LazyKind, Role};
 use replank_common::finding::{Finding, Severity};
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
