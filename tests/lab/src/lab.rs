@@ -12,12 +12,12 @@ use crate::beat::{self, Recorder};
 use crate::command::wait_for;
 use crate::error::{IoContext, LabError, Result};
 use crate::guest::GuestSpec;
-use crate::host::{self, Booting, Host};
+use crate::host::{self, Booting, Host, Kind};
 use crate::lock::LabLock;
 use crate::name::LabName;
 use crate::net::{self, Cut};
 use crate::process::Process;
-use crate::root::{self, Recipe};
+use crate::root::{self, Recipe, Root};
 use crate::state::{HostState, LabState};
 use crate::teardown;
 
@@ -33,16 +33,22 @@ pub const REPOSITORY: &str = "/srv/repo";
 pub struct LabSpec {
     /// Its name, part of everything it makes.
     pub name: LabName,
-    /// How many hosts: `compute1`, `compute2`, …
+    /// How many compute hosts: `compute1`, `compute2`, …
     pub hosts: usize,
-    /// How many plain guests each host starts with, numbered from 1 through the whole lab.
+    /// How many plain guests each compute host starts with, numbered from 1 through the whole lab.
     pub guests_per_host: usize,
+    /// How many hosts for Ceph: `ceph1`, `ceph2`, … They have no cluster yet: [`Cluster::make`](crate::ceph::Cluster::make).
+    pub ceph_hosts: usize,
+    /// Whether there is a host `client`, with librbd and no daemon.
+    pub client: bool,
     /// A directory of package repositories, which hosts see read-only at [`REPOSITORY`].
     pub repository: Option<PathBuf>,
     /// More directories of the machine and where hosts see them, read-only.
     pub binds: Vec<(PathBuf, String)>,
-    /// What the hosts' root is made from.
+    /// What the compute hosts' root is made from.
     pub recipe: Recipe,
+    /// What the root of the Ceph hosts and of the client is made from.
+    pub ceph_recipe: Recipe,
     /// Whether a lab that fails to come up is left as it is, for a look at it.
     pub keep_failed: bool,
     /// The `lab` program, to record beats in a process of its own that outlives this one. None records them in
@@ -58,15 +64,24 @@ impl LabSpec {
             name,
             hosts: 1,
             guests_per_host: 0,
+            ceph_hosts: 0,
+            client: false,
             repository: None,
             binds: Vec::new(),
             recipe: Recipe::compute(),
+            ceph_recipe: Recipe::ceph(),
             keep_failed: false,
             recorder: None,
         }
     }
 
-    /// So many hosts.
+    /// So many hosts for Ceph and a client, and no compute host.
+    #[must_use]
+    pub fn ceph(name: LabName, ceph_hosts: usize) -> Self {
+        Self { hosts: 0, ceph_hosts, client: true, ..Self::new(name) }
+    }
+
+    /// So many compute hosts.
     #[must_use]
     pub fn hosts(self, hosts: usize) -> Self {
         Self { hosts, ..self }
@@ -83,6 +98,50 @@ impl LabSpec {
     pub fn repository(self, directory: PathBuf) -> Self {
         Self { repository: Some(directory), ..self }
     }
+
+    /// The hosts in the order of their addresses.
+    fn kinds(&self) -> Vec<(String, Kind)> {
+        [(Kind::Compute, self.hosts), (Kind::Ceph, self.ceph_hosts), (Kind::Client, usize::from(self.client))]
+            .into_iter()
+            .flat_map(|(kind, count)| (1..=count).map(move |number| (kind.host_name(number), kind)))
+            .collect()
+    }
+}
+
+/// The finished roots of a lab, by the kind of host; none of a kind that it does not have.
+#[derive(Debug, Default)]
+struct Roots {
+    compute: Option<Root>,
+    ceph: Option<Root>,
+}
+
+impl Roots {
+    fn prepare(spec: &LabSpec) -> Result<Self> {
+        let when = |wanted: bool, recipe: &Recipe| wanted.then(|| root::prepare(recipe)).transpose();
+        Ok(Self {
+            compute: when(spec.hosts > 0, &spec.recipe)?,
+            ceph: when(spec.ceph_hosts > 0 || spec.client, &spec.ceph_recipe)?,
+        })
+    }
+
+    /// How long building took; none when all came from the cache.
+    fn built_in(&self) -> Option<Duration> {
+        [&self.compute, &self.ceph]
+            .into_iter()
+            .flatten()
+            .filter_map(|root| root.built_in)
+            .reduce(|a, b| a + b)
+    }
+
+    fn of(&self, kind: Kind) -> Result<&std::path::Path> {
+        let root = match kind {
+            Kind::Compute => &self.compute,
+            Kind::Ceph | Kind::Client => &self.ceph,
+        };
+        let root =
+            root.as_ref().ok_or_else(|| LabError::Refused(format!("no root for a host of kind {kind:?}")))?;
+        Ok(&root.path)
+    }
 }
 
 /// How long the parts of a boot took.
@@ -90,7 +149,7 @@ impl LabSpec {
 pub struct Times {
     /// Building the root; none when it came from the cache.
     pub root: Option<Duration>,
-    /// From the first mount to libvirtd answering on all hosts.
+    /// From the first mount to all hosts up, libvirtd answering on those for guests.
     pub boot: Duration,
     /// From the first definition of a guest to a beat of each.
     pub guests: Duration,
@@ -150,13 +209,13 @@ impl Lab {
     }
 
     fn come_up(&mut self, spec: &LabSpec) -> Result<()> {
-        let root = root::prepare(&spec.recipe)?;
-        self.times.root = root.built_in;
+        let roots = Roots::prepare(spec)?;
+        self.times.root = roots.built_in();
         net::create_lab(&spec.name)?;
         self.start_recorder(spec)?;
 
         let since = Instant::now();
-        self.boot_hosts(spec, &root.path)?;
+        self.boot_hosts(spec, &roots)?;
         self.times.boot = since.elapsed();
 
         let since = Instant::now();
@@ -299,23 +358,24 @@ impl Lab {
         })
     }
 
-    fn boot_hosts(&mut self, spec: &LabSpec, root: &std::path::Path) -> Result<()> {
-        let names: Vec<String> = (1..=spec.hosts).map(|number| format!("compute{number}")).collect();
-        let addresses = names
+    fn boot_hosts(&mut self, spec: &LabSpec, roots: &Roots) -> Result<()> {
+        let hosts = spec.kinds();
+        let addresses = hosts
             .iter()
             .enumerate()
-            .map(|(index, name)| Ok((name.clone(), net::host_address(index)?)))
+            .map(|(index, (name, _))| Ok((name.clone(), net::host_address(index)?)))
             .collect::<Result<Vec<_>>>()?;
         let hosts_file = host::hosts_file(&addresses);
         let mut binds = spec.binds.clone();
         binds.extend(spec.repository.clone().map(|directory| (directory, REPOSITORY.to_owned())));
 
-        for (index, name) in names.iter().enumerate() {
+        for (index, (name, kind)) in hosts.iter().enumerate() {
             let (host, supervisor) = host::boot(Booting {
                 lab: &spec.name,
                 name,
+                kind: *kind,
                 index,
-                root,
+                root: roots.of(*kind)?,
                 hosts_file: &hosts_file,
                 binds: &binds,
             })?;
@@ -327,6 +387,7 @@ impl Lab {
             };
             self.state.hosts.push(HostState {
                 name: name.clone(),
+                kind: *kind,
                 address: host.address(),
                 supervisor,
                 leader,
@@ -339,7 +400,8 @@ impl Lab {
     }
 
     fn start_guests(&mut self, spec: &LabSpec) -> Result<()> {
-        let names: Vec<String> = self.hosts.iter().map(|host| host.name().to_owned()).collect();
+        let compute = self.hosts.iter().filter(|host| host.kind() == Kind::Compute);
+        let names: Vec<String> = compute.map(|host| host.name().to_owned()).collect();
         let mut ids = 1..=beat::MAX_GUEST;
         for name in &names {
             for id in ids.by_ref().take(spec.guests_per_host) {

@@ -13,6 +13,7 @@
 //! [`down`] and by the next [`Lab::up`] of that name. It needs root, and the packages of `setup.sh`.
 
 pub mod beat;
+pub mod ceph;
 mod cgroup;
 mod command;
 mod error;
@@ -32,7 +33,7 @@ mod teardown;
 pub use command::wait_for;
 pub use error::{LabError, Result};
 pub use guest::GuestSpec;
-pub use host::Host;
+pub use host::{Host, Kind};
 pub use lab::{Lab, LabSpec, REPOSITORY, Times, down};
 pub use name::LabName;
 pub use net::{COORDINATOR, Cut};

@@ -6,8 +6,10 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use anyhow::{Context, Result, bail};
-use clap::{Parser, Subcommand};
+use clap::{Parser, Subcommand, ValueEnum};
 use replank_lab::beat::{self, Judgement, Recorder};
+use replank_lab::ceph::{CephSpec, Cluster, Coded, Writer};
+use replank_lab::root::{self, Recipe};
 use replank_lab::{Host, Lab, LabName, LabSpec, LabState, down, known_labs, traces};
 
 /// Test hosts with systemd, libvirt and beating guests, on this machine.
@@ -18,6 +20,14 @@ struct Cli {
     verb: Verb,
 }
 
+#[derive(Debug, Clone, Copy, ValueEnum)]
+enum CodedPool {
+    /// k=2, m=3
+    HostAtATime,
+    /// k=4, m=2
+    OsdAtATime,
+}
+
 #[derive(Debug, Subcommand)]
 enum Verb {
     /// Boot hosts and leave them up
@@ -25,12 +35,18 @@ enum Verb {
         /// The lab's name; several labs can be up at once
         #[arg(long, default_value = "lab")]
         name: LabName,
-        /// How many hosts
-        #[arg(long, default_value_t = 3)]
-        hosts: usize,
-        /// How many guests on each host
+        /// How many compute hosts; 3 unless there are hosts for Ceph
+        #[arg(long)]
+        hosts: Option<usize>,
+        /// How many guests on each compute host
         #[arg(long, default_value_t = 3)]
         guests: usize,
+        /// How many hosts for Ceph, with a cluster on them and a client that writes to it
+        #[arg(long, value_name = "N", default_value_t = 0)]
+        ceph: usize,
+        /// How the cluster spreads its erasure-coded pool: whether a whole host may stop, or one OSD at a time
+        #[arg(long, value_enum, default_value = "host-at-a-time", requires = "ceph")]
+        coded: CodedPool,
         /// A directory that hosts see read-only at /srv/repo
         #[arg(long, value_name = "DIR")]
         repo: Option<PathBuf>,
@@ -73,7 +89,7 @@ enum Verb {
         #[arg(long)]
         json: bool,
     },
-    /// Build the hosts' root file system now, so that no later boot waits for it
+    /// Build the hosts' root file systems now, so that no later boot waits for them
     Root,
     /// Record a lab's beats as long as its network is there
     #[command(hide = true)]
@@ -95,26 +111,34 @@ fn main() -> ExitCode {
 
 fn run(verb: Verb) -> Result<()> {
     match verb {
-        Verb::Up { name, hosts, guests, repo, keep } => {
+        Verb::Up { name, hosts, guests, ceph, coded, repo, keep } => {
             let repository = repo
                 .map(|path| path.canonicalize().with_context(|| path.display().to_string()))
                 .transpose()?;
-            up(LabSpec {
-                hosts,
+            let spec = LabSpec {
+                hosts: hosts.unwrap_or(if ceph == 0 { 3 } else { 0 }),
                 guests_per_host: guests,
+                ceph_hosts: ceph,
+                client: ceph > 0,
                 repository,
                 keep_failed: keep,
                 recorder: Some(std::env::current_exe().context("failed to find this program's own file")?),
                 ..LabSpec::new(name)
-            })
+            };
+            let coded = match coded {
+                CodedPool::HostAtATime => Coded::HostAtATime,
+                CodedPool::OsdAtATime => Coded::OsdAtATime,
+            };
+            up(&spec, &CephSpec { coded, ..CephSpec::default() })
         }
         Verb::Down { name, all } => remove(if all { known_labs() } else { vec![name] }),
         Verb::Enter { host, name, command } => enter(&host, name, &command),
         Verb::Status { json } => status(json),
         Verb::Beats { name, json } => beats(name, json),
         Verb::Root => {
-            let root = replank_lab::root::prepare(&replank_lab::root::Recipe::compute())?;
-            println!("{}", root.path.display());
+            for recipe in [Recipe::compute(), Recipe::ceph()] {
+                println!("{}", root::prepare(&recipe)?.path.display());
+            }
             Ok(())
         }
         Verb::Record { name } => {
@@ -128,10 +152,13 @@ fn run(verb: Verb) -> Result<()> {
     }
 }
 
-fn up(spec: LabSpec) -> Result<()> {
+fn up(spec: &LabSpec, ceph: &CephSpec) -> Result<()> {
     let name = &spec.name;
-    eprintln!("booting lab `{name}`: {} hosts with {} guests each", spec.hosts, spec.guests_per_host);
-    let lab = Lab::up(&spec)?;
+    eprintln!(
+        "booting lab `{name}`: {} compute hosts with {} guests each, {} hosts for Ceph",
+        spec.hosts, spec.guests_per_host, spec.ceph_hosts
+    );
+    let lab = Lab::up(spec)?;
     let times = lab.times();
     if let Some(root) = times.root {
         eprintln!("root built in {:.1} s", root.as_secs_f64());
@@ -141,6 +168,14 @@ fn up(spec: LabSpec) -> Result<()> {
         times.boot.as_secs_f64(),
         times.guests.as_secs_f64()
     );
+    if spec.ceph_hosts > 0
+        && let Err(error) = make_cluster(&lab, ceph)
+    {
+        if spec.keep_failed {
+            lab.detach()?;
+        }
+        return Err(error);
+    }
     let first = lab.hosts().first().map(|host| host.name().to_owned());
     lab.detach()?;
     status(false)?;
@@ -148,10 +183,21 @@ fn up(spec: LabSpec) -> Result<()> {
     let lab = std::env::args().next().unwrap_or_else(|| "lab".to_owned());
     if let Some(first) = first {
         eprintln!("\nenter a host:   {lab} enter --name {name} {first}");
-        eprintln!("its guests:     {lab} enter --name {name} {first} -- virsh list");
+        let (what, look) =
+            if spec.hosts > 0 { ("its guests: ", "virsh list") } else { ("its cluster:", "ceph -s") };
+        eprintln!("{what}    {lab} enter --name {name} {first} -- {look}");
     }
     eprintln!("their beats:    {lab} beats --name {name}");
     eprintln!("remove it all:  {lab} down --name {name}");
+    Ok(())
+}
+
+fn make_cluster(lab: &Lab, spec: &CephSpec) -> Result<()> {
+    let cluster = Cluster::make(lab, spec)?;
+    eprintln!("cluster clean after {:.1} s", cluster.made_in().as_secs_f64());
+    // Goes on by itself, also when this program has ended.
+    Writer::start(&cluster)?;
+    eprintln!("`client` writes numbered records; what was acknowledged is in its /var/log/numbered-records");
     Ok(())
 }
 

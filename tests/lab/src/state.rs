@@ -8,6 +8,7 @@ use std::path::PathBuf;
 use serde::{Deserialize, Serialize};
 
 use crate::error::{IoContext, Result};
+use crate::host::Kind;
 use crate::name::{DATA_DIR, LabName, NAMESPACES, STATE_DIR};
 use crate::process::Process;
 
@@ -30,8 +31,11 @@ pub struct LabState {
 /// The record of one host.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct HostState {
-    /// The host's name: `compute1`, …
+    /// The host's name: `compute1`, `ceph1`, …
     pub name: String,
+    /// What it is for.
+    #[serde(default)]
+    pub kind: Kind,
     /// Its address on the lab's bridge.
     pub address: Ipv4Addr,
     /// The systemd-nspawn process.

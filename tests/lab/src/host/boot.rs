@@ -10,7 +10,7 @@ use std::time::Duration;
 use nix::mount::{MsFlags, mount};
 use uuid::Uuid;
 
-use super::Host;
+use super::{Host, Kind};
 use crate::command::{self, command, wait_for};
 use crate::error::{IoContext, LabError, Result};
 use crate::name::{LabName, namespace_path};
@@ -25,6 +25,7 @@ const LEADER_LIMIT: Duration = Duration::from_secs(30);
 pub(crate) struct Booting<'a> {
     pub lab: &'a LabName,
     pub name: &'a str,
+    pub kind: Kind,
     /// Its place in the lab, from 0: decides the address.
     pub index: usize,
     /// The finished root, never written.
@@ -52,7 +53,7 @@ pub(crate) fn boot(spec: Booting<'_>) -> Result<(Host, Child)> {
         OpenOptions::new().create(true).append(true).open(&console_path).doing("open", &console_path)?;
     let mut supervisor = supervise(&spec, &root, &groups, console, &console_path)?;
     match wait_for_leader(name, &mut supervisor, &console_path) {
-        Ok(leader) => Ok((Host { name: name.to_owned(), address, leader }, supervisor)),
+        Ok(leader) => Ok((Host { name: name.to_owned(), kind: spec.kind, address, leader }, supervisor)),
         Err(error) => {
             // Its group is emptied with the lab; here only the child itself must not stay a zombie.
             let _ = supervisor.kill();

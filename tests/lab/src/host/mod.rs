@@ -1,6 +1,7 @@
 //! Hosts: systemd as the first process over an overlay of a cached root, and a way to work in them.
 
 mod boot;
+mod kind;
 
 use std::net::Ipv4Addr;
 use std::path::Path;
@@ -13,6 +14,7 @@ use crate::process::Process;
 use crate::state::HostState;
 
 pub(crate) use boot::{Booting, boot, hosts_file};
+pub use kind::Kind;
 
 /// How long a command in a host may take, unless the caller says otherwise.
 const COMMAND_LIMIT: Duration = Duration::from_secs(120);
@@ -23,6 +25,7 @@ const TIMED_OUT: i32 = 124;
 #[derive(Debug, Clone)]
 pub struct Host {
     name: String,
+    kind: Kind,
     address: Ipv4Addr,
     leader: Process,
 }
@@ -31,13 +34,19 @@ impl Host {
     /// The host of a lab's record, to be used from another process than the one that booted it.
     #[must_use]
     pub fn of_state(state: &HostState) -> Self {
-        Self { name: state.name.clone(), address: state.address, leader: state.leader }
+        Self { name: state.name.clone(), kind: state.kind, address: state.address, leader: state.leader }
     }
 
     /// Its name, which every host of the lab resolves.
     #[must_use]
     pub fn name(&self) -> &str {
         &self.name
+    }
+
+    /// What it is for.
+    #[must_use]
+    pub fn kind(&self) -> Kind {
+        self.kind
     }
 
     /// Its address on the lab's bridge.
@@ -165,7 +174,7 @@ impl Host {
         text.parse().map_err(|_| LabError::Refused(format!("{}: {path} holds `{text}`, no pid", self.name)))
     }
 
-    /// Waits until systemd has started everything (`running` or `degraded`) and libvirtd answers.
+    /// Waits until systemd has started everything (`running` or `degraded`) and, on a compute host, libvirtd answers.
     ///
     /// # Errors
     /// [`LabError::Deadline`] with the state seen last and the units that failed or are still starting.
@@ -181,7 +190,14 @@ impl Host {
             Ok(Err(format!("`{state}`, jobs: {}", String::from_utf8_lossy(&jobs.stdout).trim())))
         })?;
         let left = limit.saturating_sub(since.elapsed());
-        wait_for(&format!("{}: libvirtd answering", self.name), left, || {
+        match self.kind {
+            Kind::Compute => self.wait_for_libvirtd(left),
+            Kind::Ceph | Kind::Client => Ok(()),
+        }
+    }
+
+    fn wait_for_libvirtd(&self, limit: Duration) -> Result<()> {
+        wait_for(&format!("{}: libvirtd answering", self.name), limit, || {
             let active = self.run(&["systemctl", "is-active", "libvirtd.service"])?;
             if !active.status.success() {
                 let state = String::from_utf8_lossy(&active.stdout).trim().to_owned();

@@ -54,7 +54,7 @@ impl Session {
         } else {
             "deb ".to_owned()
         };
-        let mut sources = mirror.sources(&recipe.host.suite);
+        let mut sources = recipe.host.sources(&mirror);
         sources.push(format!("deb {} {} main", mirror.archive, recipe.suites.new));
         let sources: String =
             sources.iter().map(|line| line.replacen("deb ", &signed_by, 1) + "\n").collect();

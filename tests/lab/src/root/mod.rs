@@ -41,6 +41,8 @@ pub struct Recipe {
     pub name: String,
     /// Debian's code name of the release.
     pub suite: String,
+    /// Whether the archive of security fixes is taken too. The one of an old release may name packages that it no longer holds.
+    pub fixes: bool,
     /// Packages, beside the essential ones.
     pub packages: Vec<String>,
     /// A shell script, run on the machine with the new root as its first argument, after all packages are in.
@@ -54,9 +56,29 @@ impl Recipe {
         Self {
             name: "compute".to_owned(),
             suite: "bookworm".to_owned(),
+            fixes: true,
             packages: package_list(include_str!("../../recipes/compute/packages")),
             customize: include_str!("../../recipes/compute/customize.sh").to_owned(),
         }
+    }
+
+    /// A host of Debian 11 for Ceph 14.2.21: all its daemons, librbd, apt.
+    #[must_use]
+    pub fn ceph() -> Self {
+        Self {
+            name: "ceph".to_owned(),
+            suite: "bullseye".to_owned(),
+            fixes: false,
+            packages: package_list(include_str!("../../recipes/ceph/packages")),
+            customize: include_str!("../../recipes/ceph/customize.sh").to_owned(),
+        }
+    }
+
+    /// Its sources in a mirror, as lines of a `sources.list`.
+    #[must_use]
+    pub fn sources(&self, mirror: &Mirror) -> Vec<String> {
+        let security = mirror.security.clone().filter(|_| self.fixes);
+        Mirror { security, ..mirror.clone() }.sources(&self.suite)
     }
 
     /// SHA-256 of everything that decides the content, in hexadecimal. The mirror is not part of it.
@@ -67,6 +89,9 @@ impl Recipe {
         for part in [BUILD_VERSION, &self.name, &self.suite, &packages, &self.customize] {
             hash.update(part.len().to_le_bytes());
             hash.update(part);
+        }
+        if !self.fixes {
+            hash.update("no fixes");
         }
         hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect()
     }
@@ -166,7 +191,7 @@ fn build(recipe: &Recipe, target: &Path, log: &Path) -> Result<()> {
     args.push(target.display().to_string());
     args.push("-".to_owned());
 
-    let sources = mirror.sources(&recipe.suite).join("\n") + "\n";
+    let sources = recipe.sources(&mirror).join("\n") + "\n";
     must_with_input(command("setpriv", args), sources.as_bytes()).map_err(|error| match error {
         LabError::Command { command, status, .. } => LabError::Command {
             command,
@@ -187,6 +212,7 @@ mod tests {
         Recipe {
             name: "bare".to_owned(),
             suite: "bookworm".to_owned(),
+            fixes: true,
             packages: vec!["systemd".to_owned()],
             customize: String::new(),
         }
@@ -204,6 +230,7 @@ mod tests {
         assert_eq!(base, recipe().digest());
         for changed in [
             Recipe { suite: "trixie".to_owned(), ..recipe() },
+            Recipe { fixes: false, ..recipe() },
             Recipe { packages: vec!["systemd".to_owned(), "dbus".to_owned()], ..recipe() },
             Recipe { customize: "true".to_owned(), ..recipe() },
         ] {
