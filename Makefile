@@ -33,10 +33,11 @@ sim:
 	cargo run --locked --quiet --profile sim -p replank-sim-tests --bin sim -- \
 	    $(if $(REPLAY),--replay $(REPLAY),$(if $(FLEET),--fleet $(FLEET) --faults $(or $(FAULTS),rough),--seeds $(or $(SEEDS),1000)) --first $(or $(FIRST),0))
 
-# Planning, appending and resuming for a large fleet (HOSTS, GUESTS), on the release's own binary.
+# Planning, appending and resuming for a large fleet (HOSTS, GUESTS), on the release's own binary; the waves of a large Ceph cluster (OSDS, GROUPS).
 bench:
 	cargo build --locked --release -p replank-coordinator -p replank-bench
-	target/release/bench --hosts $(or $(HOSTS),10000) --guests $(or $(GUESTS),20)
+	target/release/bench fleet --hosts $(or $(HOSTS),10000) --guests $(or $(GUESTS),20)
+	target/release/bench ceph --osds $(or $(OSDS),10000) --groups $(or $(GROUPS),500000)
 
 lab-tests:
 	tests/nextest.sh run --locked -p replank-lab -p replank-e2e -E 'test(/^lab_/)'

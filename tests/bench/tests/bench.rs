@@ -3,6 +3,7 @@
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use replank_bench::calm::sail;
+use replank_bench::ceph;
 use replank_bench::measure::{Wanted, measure};
 use replank_bench::world::World;
 use replank_core::run::Index;
@@ -59,4 +60,16 @@ fn a_small_fleet_is_measured() {
     );
     let json = serde_json::to_value(&figures).unwrap();
     assert_eq!((&json["hosts"], json["restart"].as_array().unwrap().len()), (&10.into(), 0));
+}
+
+#[test]
+fn a_small_cluster_is_measured() {
+    let figures = ceph::measure(500, 8_000).unwrap();
+    // A rack at a time, and no fewer: any two racks share a group that spares one.
+    assert_eq!((figures.osds, figures.waves, figures.lower_bound), (500, 50, 50));
+    let text = figures.to_string();
+    assert!(
+        text.contains("500 OSDs, 8000 placement groups") && text.contains("50, lower bound 50"),
+        "{text}"
+    );
 }

@@ -3,7 +3,6 @@
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 mod documents;
-mod large;
 mod pages;
 mod property;
 mod safety;
