@@ -47,7 +47,7 @@ enum Verb {
         /// How the cluster spreads its erasure-coded pool: whether a whole host may stop, or one OSD at a time
         #[arg(long, value_enum, default_value = "host-at-a-time", requires = "ceph")]
         coded: CodedPool,
-        /// A directory that hosts see read-only at /srv/repo
+        /// A directory that hosts see read-only at /srv/repo; for Ceph hosts, the packages of the next release if none is given
         #[arg(long, value_name = "DIR")]
         repo: Option<PathBuf>,
         /// Leave a lab that fails to come up as it is, for a look at it
@@ -112,9 +112,13 @@ fn main() -> ExitCode {
 fn run(verb: Verb) -> Result<()> {
     match verb {
         Verb::Up { name, hosts, guests, ceph, coded, repo, keep } => {
-            let repository = repo
-                .map(|path| path.canonicalize().with_context(|| path.display().to_string()))
-                .transpose()?;
+            let repository = match repo {
+                Some(path) => Some(path.canonicalize().with_context(|| path.display().to_string())?),
+                None if ceph > 0 => {
+                    Some(replank_lab::repo::prepare_ceph(&root::cache_dir())?.path().to_owned())
+                }
+                None => None,
+            };
             let spec = LabSpec {
                 hosts: hosts.unwrap_or(if ceph == 0 { 3 } else { 0 }),
                 guests_per_host: guests,

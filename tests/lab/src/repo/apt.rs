@@ -7,10 +7,10 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use super::error::{Result, unreadable};
-use super::recipe::Recipe;
+use super::recipe::Suites;
 use crate::command::{command, must};
 use crate::error::IoContext;
-use crate::root::Mirror;
+use crate::root::{self, Mirror};
 
 /// The key ring of Debian's archive, from package debian-archive-keyring.
 const KEYRING: &str = "/usr/share/keyrings/debian-archive-keyring.gpg";
@@ -43,7 +43,7 @@ impl Session {
     ///
     /// The hosts' suite is taken with its updates and security fixes, exactly as their root is built, so that the old
     /// versions here are the versions there.
-    pub(super) fn open(dir: &Path, recipe: &Recipe) -> Result<Self> {
+    pub(super) fn open(dir: &Path, host: &root::Recipe, suites: &Suites) -> Result<Self> {
         let mirror = Mirror::of_this_machine()?;
         for sub in ["state/lists/partial", "cache/archives/partial"] {
             let path = dir.join(sub);
@@ -54,8 +54,8 @@ impl Session {
         } else {
             "deb ".to_owned()
         };
-        let mut sources = recipe.host.sources(&mirror);
-        sources.push(format!("deb {} {} main", mirror.archive, recipe.suites.new));
+        let mut sources = host.sources(&mirror);
+        sources.push(format!("deb {} {} main", mirror.archive, suites.new));
         let sources: String =
             sources.iter().map(|line| line.replacen("deb ", &signed_by, 1) + "\n").collect();
 
@@ -63,7 +63,7 @@ impl Session {
         session.write("sources.list", &sources)?;
         session.write("preferences", "")?;
         session.write("status", "")?;
-        session.write("apt.conf", &configuration(dir, &mirror.options, &recipe.suites.architecture))?;
+        session.write("apt.conf", &configuration(dir, &mirror.options, &suites.architecture))?;
         must(session.tool("apt-get", ["update"]))?;
         Ok(session)
     }

@@ -54,7 +54,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let failed = get_or_build(dir.path(), "thing", |out| {
             fs::write(out.join("half"), "x").unwrap();
-            Err(RepoError::Drags { detail: "fail".to_owned() })
+            Err(RepoError::Drags { step: "libvirt", detail: "fail".to_owned() })
         });
         assert!(failed.is_err());
         assert!(!dir.path().join("thing").exists() && !dir.path().join("thing.partial").exists());

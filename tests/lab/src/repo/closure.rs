@@ -74,10 +74,13 @@ fn classify(
     for change in &step.changes {
         match change {
             Change::Remove { name, old } => {
-                return Err(RepoError::Drags { detail: format!("remove `{name}` {old}") });
+                return Err(RepoError::Drags { step: "libvirt", detail: format!("remove `{name}` {old}") });
             }
             Change::Install { name, old: Some(old), new } if !is_member(name) => {
-                return Err(RepoError::Drags { detail: format!("change `{name}` from {old} to {new}") });
+                return Err(RepoError::Drags {
+                    step: "libvirt",
+                    detail: format!("change `{name}` from {old} to {new}"),
+                });
             }
             Change::Install { name, old, new } => {
                 let kind = if is_member(name) { Kind::Member } else { Kind::Dependency };
@@ -101,7 +104,7 @@ fn classify(
 }
 
 /// Package to version of all that a simulation installs.
-fn installs(simulation: &Simulation) -> BTreeMap<String, String> {
+pub(super) fn installs(simulation: &Simulation) -> BTreeMap<String, String> {
     simulation
         .changes
         .iter()
@@ -112,7 +115,7 @@ fn installs(simulation: &Simulation) -> BTreeMap<String, String> {
         .collect()
 }
 
-fn exact(packages: &BTreeMap<String, String>) -> Vec<String> {
+pub(super) fn exact(packages: &BTreeMap<String, String>) -> Vec<String> {
     packages.iter().map(|(name, version)| format!("{name}={version}")).collect()
 }
 
@@ -131,7 +134,7 @@ fn as_installed(entries: &str) -> String {
 
 /// Package to source package. An entry without `Source` is built from a source of its own name; a version may follow
 /// the name in brackets.
-fn sources_of(entries: &str) -> BTreeMap<String, String> {
+pub(super) fn sources_of(entries: &str) -> BTreeMap<String, String> {
     let mut sources = BTreeMap::new();
     for entry in entries.split("\n\n") {
         let field = |key: &str| entry.lines().find_map(|line| line.strip_prefix(key)).map(str::trim);

@@ -20,8 +20,10 @@ pub enum RepoError {
         detail: String,
     },
     /// The upgrade would touch packages that it must not touch.
-    #[error("the step to the new libvirt would also {detail}: the recipe's pins are too wide")]
+    #[error("the step to the new {step} would also {detail}: the recipe's pins are too wide")]
     Drags {
+        /// The step: of libvirt, of Ceph.
+        step: &'static str,
         /// What apt would do beyond the wanted packages.
         detail: String,
     },

@@ -10,6 +10,9 @@
 //!       repodata/
 //! ```
 //!
+//! Ceph hosts have one of their own ([`prepare_ceph`], `recipes/ceph/repo.toml`): `apt/` alone, with Ceph's next release and
+//! every library that it needs.
+//!
 //! Packages come from the mirror that the machine's own apt uses; the project names none. What the package managers do
 //! with the result, command line by command line, is in `NOTES.md` beside this file.
 //!
@@ -20,6 +23,7 @@
 mod apt;
 pub mod bad;
 mod cache;
+mod ceph;
 mod closure;
 mod error;
 mod index;
@@ -33,6 +37,7 @@ use std::path::{Path, PathBuf};
 
 use crate::error::IoContext;
 
+pub use ceph::prepare as prepare_ceph;
 pub use error::{RepoError, Result};
 pub use index::add;
 pub use versions::{Kind, PackageVersions, Versions};
@@ -103,7 +108,7 @@ pub fn prepare(cache: &Path) -> Result<RepoDir> {
 /// Builds the whole repository below `out`, which exists and is empty; scratch files stay outside of it.
 fn build(recipe: &recipe::Recipe, out: &Path) -> Result<()> {
     let scratch = tempfile::tempdir().doing("create a scratch directory in", std::env::temp_dir())?;
-    let session = apt::Session::open(&scratch.path().join("apt"), recipe)?;
+    let session = apt::Session::open(&scratch.path().join("apt"), &recipe.host, &recipe.suites)?;
     let host = closure::Host::simulate(&session, recipe)?;
 
     let apt_dir = out.join("apt");

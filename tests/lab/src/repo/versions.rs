@@ -44,8 +44,9 @@ pub struct PackageVersions {
 pub enum Kind {
     /// Built from [`Versions::source`]: pin it to the exact version.
     Member,
-    /// From the old suite, needed by the new set and not by the old one. A host may have it already, even in another
-    /// version of the same release: do not pin it.
+    /// Needed by the new set. Of a step within one release of Debian: from the old suite, and not needed by the old set; a
+    /// host may have it already, even in another version of the same release: do not pin it. Of a step to the next
+    /// release: one of its libraries, in many cases newer than the host's own.
     Dependency,
 }
 
@@ -63,6 +64,12 @@ impl Versions {
     /// The set's packages that only the new release has: going back removes them.
     pub fn only_new_members(&self) -> impl Iterator<Item = &str> {
         self.members().filter(|package| package.old.is_none()).map(|package| package.name.as_str())
+    }
+
+    /// What the new set needs beside itself, with the version that each has after the step.
+    pub fn new_dependencies(&self) -> impl Iterator<Item = (&str, &str)> {
+        let dependencies = self.packages.iter().filter(|package| package.kind == Kind::Dependency);
+        dependencies.filter_map(|package| Some((package.name.as_str(), package.new.as_deref()?)))
     }
 
     fn members(&self) -> impl Iterator<Item = &PackageVersions> {
