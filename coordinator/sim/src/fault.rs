@@ -118,27 +118,74 @@ faults! {
     OperatorRetries = "operator-retries",
     /// An operator speaks to a coordinator that leads no more.
     OperatorAsksOldCoordinator = "operator-asks-old-coordinator",
+    /// An OSD dies and is started again.
+    OsdDies = "osd-dies",
+    /// An OSD's disk breaks for good.
+    OsdNeverBack = "osd-never-back",
+    /// An OSD that was restarted does not start.
+    OsdDoesNotStart = "osd-does-not-start",
+    /// An OSD has no room for what it misses.
+    OsdFull = "osd-full",
+    /// A MON dies and is started again.
+    MonDies = "mon-dies",
+    /// A MON that was restarted finds no quorum to join.
+    MonDoesNotRejoin = "mon-does-not-rejoin",
+    /// So many MONs die that there is no quorum.
+    QuorumLost = "quorum-lost",
+    /// A cluster's commands hang.
+    ClusterSilent = "cluster-silent",
+    /// A MGR has begun anew and knows no groups yet.
+    GroupsUnknown = "groups-unknown",
+    /// What an OSD missed is made whole slowly.
+    RecoverySlow = "recovery-slow",
+    /// A scrub takes long.
+    ScrubLong = "scrub-long",
+    /// An operator sets a flag of the cluster, before the run or during it.
+    OperatorSetsFlag = "operator-sets-flag",
+    /// An operator unsets a flag of the cluster, his own or the run's.
+    OperatorUnsetsFlag = "operator-unsets-flag",
 }
 
 impl Fault {
-    /// Whether it strikes one host; the others strike the coordinator, or are an operator's doing.
-    pub fn is_of_a_host(self) -> bool {
-        !matches!(
+    /// Whether it strikes a Ceph cluster; a fleet without one never meets it.
+    pub fn is_of_a_cluster(self) -> bool {
+        matches!(
             self,
-            Self::CoordinatorKilled
-                | Self::CoordinatorTornTail
-                | Self::CoordinatorClockJumps
-                | Self::SecondCoordinator
-                | Self::JournalConflict
-                | Self::StoreDiskFull
-                | Self::OperatorPauses
-                | Self::OperatorResumes
-                | Self::OperatorAborts
-                | Self::OperatorRollsBack
-                | Self::OperatorApproves
-                | Self::OperatorRetries
-                | Self::OperatorAsksOldCoordinator
+            Self::OsdDies
+                | Self::OsdNeverBack
+                | Self::OsdDoesNotStart
+                | Self::OsdFull
+                | Self::MonDies
+                | Self::MonDoesNotRejoin
+                | Self::QuorumLost
+                | Self::ClusterSilent
+                | Self::GroupsUnknown
+                | Self::RecoverySlow
+                | Self::ScrubLong
+                | Self::OperatorSetsFlag
+                | Self::OperatorUnsetsFlag
         )
+    }
+
+    /// Whether it strikes one host; the others strike the coordinator or a cluster, or are an operator's doing.
+    pub fn is_of_a_host(self) -> bool {
+        !self.is_of_a_cluster()
+            && !matches!(
+                self,
+                Self::CoordinatorKilled
+                    | Self::CoordinatorTornTail
+                    | Self::CoordinatorClockJumps
+                    | Self::SecondCoordinator
+                    | Self::JournalConflict
+                    | Self::StoreDiskFull
+                    | Self::OperatorPauses
+                    | Self::OperatorResumes
+                    | Self::OperatorAborts
+                    | Self::OperatorRollsBack
+                    | Self::OperatorApproves
+                    | Self::OperatorRetries
+                    | Self::OperatorAsksOldCoordinator
+            )
     }
 
     /// Whether it is done to a message.

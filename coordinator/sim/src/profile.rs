@@ -43,7 +43,10 @@ impl Profile {
         let mut profile = Self { name: "rough".to_owned(), ..Self::storm() };
         for (fault, chance) in &mut profile.chances {
             *chance = match fault {
-                Fault::HostNeverBack | Fault::OperatorAborts | Fault::OperatorRollsBack => 0,
+                Fault::HostNeverBack
+                | Fault::OsdNeverBack
+                | Fault::OperatorAborts
+                | Fault::OperatorRollsBack => 0,
                 _ => (*chance).div_ceil(4),
             };
         }
@@ -104,7 +107,11 @@ fn storm_chance(fault: Fault) -> u32 {
         | Fault::OperatorAborts
         | Fault::OperatorRollsBack => 10,
         Fault::HostPoweredOff | Fault::HostRebooted | Fault::GuestTwice => 4,
-        Fault::HostNeverBack => 1,
+        Fault::HostNeverBack | Fault::OsdNeverBack => 1,
+        Fault::OsdDies | Fault::OperatorSetsFlag | Fault::OperatorUnsetsFlag => 15,
+        Fault::OsdDoesNotStart | Fault::MonDoesNotRejoin | Fault::RecoverySlow | Fault::ScrubLong => 10,
+        Fault::OsdFull | Fault::MonDies | Fault::ClusterSilent | Fault::GroupsUnknown => 8,
+        Fault::QuorumLost => 2,
         Fault::JournalConflict => 100,
         Fault::CoordinatorTornTail | Fault::CoordinatorClockJumps | Fault::OperatorAsksOldCoordinator => 300,
     }

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::fmt;
 
-/// A promise of the design (P1 to P9), or one of the three that a simulation adds.
+/// A promise of the design (P1 to P10), or one of the three that a simulation adds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Promise {
     /// No guest loses its running qemu; a loss is told and halts, and what lives is not told lost.
@@ -24,6 +24,8 @@ pub enum Promise {
     P8,
     /// One coordinator commands.
     P9,
+    /// What stops leaves enough complete copies, and a quorum.
+    P10,
     /// The fold of the journal is the live state.
     Fold,
     /// When nothing new goes wrong, the run ends or says what stands in the way.
@@ -33,7 +35,7 @@ pub enum Promise {
 }
 
 impl Promise {
-    pub const ALL: [Self; 12] = [
+    pub const ALL: [Self; 13] = [
         Self::P1,
         Self::P2,
         Self::P3,
@@ -43,6 +45,7 @@ impl Promise {
         Self::P7,
         Self::P8,
         Self::P9,
+        Self::P10,
         Self::Fold,
         Self::Quiet,
         Self::Sound,
@@ -59,6 +62,7 @@ impl Promise {
             Self::P7 => "P7",
             Self::P8 => "P8",
             Self::P9 => "P9",
+            Self::P10 => "P10",
             Self::Fold => "fold",
             Self::Quiet => "quiet",
             Self::Sound => "sound",
@@ -79,6 +83,9 @@ impl Promise {
             Self::P7 => "what the run sets, it gives back",
             Self::P8 => "no step behind a hold before its approval",
             Self::P9 => "no agent obeys a coordinator older than one it has obeyed",
+            Self::P10 => {
+                "what is stopped leaves enough complete copies and a quorum, and no acknowledged write is lost"
+            }
             Self::Fold => "the fold of the journal is the live state",
             Self::Quiet => "in the quiet phase the run ends, or names what holds it",
             Self::Sound => "nothing panics, and what was written is read back",

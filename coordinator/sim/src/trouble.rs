@@ -1,7 +1,9 @@
 //! Bad moments: of a guest, a host, a coordinator, an operator.
 
+use crate::ceph::OPERATORS_FLAGS;
 use crate::fault::Fault;
 use crate::fleet::{Death, Fleet, Happening};
+use replank_ceph::OsdId;
 use replank_common::census::{EndCause, GuestState};
 use replank_common::ids::GuestUuid;
 use replank_core::plan::{Stage, Step, Work};
@@ -39,7 +41,8 @@ impl Fleet {
             let patient = matches!(fault, Fault::OperatorAborts | Fault::OperatorRollsBack);
             let possible = (late || !patient)
                 && !matches!(fault, of_no_moment!())
-                && (fleet_wide || fault.is_of_a_host());
+                && (fleet_wide || fault.is_of_a_host())
+                && (self.ceph.is_some() || !fault.is_of_a_cluster());
             let before = self.told.as_ref().map_or(0, Vec::len);
             if possible && self.strikes(*fault) && self.trouble(*fault) {
                 self.injected(*fault);
@@ -150,6 +153,19 @@ impl Fleet {
                 return self.ask_the_old_one(wishes.swap_remove(at));
             }
             of_no_moment!() => return false,
+            Fault::OsdDies
+            | Fault::OsdNeverBack
+            | Fault::OsdDoesNotStart
+            | Fault::OsdFull
+            | Fault::MonDies
+            | Fault::MonDoesNotRejoin
+            | Fault::QuorumLost
+            | Fault::ClusterSilent
+            | Fault::GroupsUnknown
+            | Fault::RecoverySlow
+            | Fault::ScrubLong
+            | Fault::OperatorSetsFlag
+            | Fault::OperatorUnsetsFlag => return self.trouble_of_the_cluster(fault, span),
         }
         true
     }
@@ -164,6 +180,34 @@ impl Fleet {
         !host.guests.is_empty() && !host.is_half_done() && host.things.use_it(action)
     }
 
+    /// Whether it could be done, or will be met: what is met is counted then.
+    fn trouble_of_the_cluster(&mut self, fault: Fault, span: u64) -> bool {
+        let some = self.below(1 << 32);
+        let Some(cluster) = self.cluster() else { return false };
+        let osd = u32::try_from(some % cluster.layout.osds() as u64).map(OsdId).unwrap_or(OsdId(0));
+        let mon = usize::try_from(some).unwrap_or(0) % cluster.layout.mons;
+        let flag = usize::try_from(some).unwrap_or(0) % OPERATORS_FLAGS.len();
+        match fault {
+            Fault::OsdDies => cluster.osd_crashes(osd, span),
+            Fault::OsdNeverBack => cluster.osd_is_destroyed(osd),
+            Fault::OsdFull => cluster.disk_fills(osd),
+            Fault::MonDies => cluster.mon_crashes(mon, span),
+            Fault::QuorumLost => {
+                let mons = cluster.layout.mons;
+                (0..=mons / 2).filter(|at| cluster.mon_crashes((mon + at) % mons, span)).count() > mons / 2
+            }
+            Fault::OperatorSetsFlag => cluster.operator_sets(OPERATORS_FLAGS[flag], true),
+            Fault::OperatorUnsetsFlag => cluster.operator_sets(OPERATORS_FLAGS[flag], false),
+            Fault::RecoverySlow => cluster.recovery_slows(span),
+            Fault::ScrubLong => cluster.scrubs_take_long(span),
+            Fault::GroupsUnknown => cluster.knows_no_groups(span),
+            Fault::ClusterSilent => cluster.falls_silent(span),
+            Fault::OsdDoesNotStart => cluster.osd_will_not_start(osd),
+            Fault::MonDoesNotRejoin => cluster.mon_will_not_rejoin(mon),
+            _ => false,
+        }
+    }
+
     /// Before the run: here and there an operator has done what a step would do.
     pub(crate) fn done_by_hand(&mut self) {
         let index = self.index.clone();
@@ -174,6 +218,15 @@ impl Fleet {
             {
                 self.about(self.names[&step.host]);
                 self.injected(Fault::DoneByHand);
+            }
+        }
+        if self.ceph.is_some() {
+            for flag in &OPERATORS_FLAGS[..3] {
+                // More often than at some moment of a voyage: it is before the run that it is forgotten.
+                let sets = (0..8).any(|_| self.strikes(Fault::OperatorSetsFlag));
+                if sets && self.cluster().is_some_and(|cluster| cluster.operator_sets(flag, true)) {
+                    self.injected(Fault::OperatorSetsFlag);
+                }
             }
         }
     }
@@ -190,6 +243,9 @@ impl Fleet {
         let at = &mut self.hosts[host];
         (at.job_since, at.disagrees_since) = (None, None);
         at.things.use_nothing();
+        if let Some(cluster) = self.cluster() {
+            cluster.mends();
+        }
         self.push_census(host);
     }
 
@@ -202,6 +258,9 @@ impl Fleet {
             for guest in guests {
                 self.note_death(host, guest);
             }
+        }
+        if let Some(cluster) = self.cluster() {
+            cluster.machine_goes(host, back_after.is_none());
         }
         self.hosts[host].loses_power();
         self.silence(host);

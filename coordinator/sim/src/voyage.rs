@@ -214,6 +214,9 @@ fn quiet(fleet: &mut Fleet, expected_ms: u64) -> Ended {
     fleet.say("world", "is quiet from here on");
     fleet.tell(None, || What::Quiet);
     fleet.store_full_until = 0;
+    if let Some(cluster) = fleet.cluster() {
+        cluster.is_cared_for();
+    }
     for host in 0..fleet.hosts.len() {
         let at = &mut fleet.hosts[host];
         (at.deaf_until, at.mute_until, at.disk_full_until) = (0, 0, 0);
@@ -232,10 +235,12 @@ fn quiet(fleet: &mut Fleet, expected_ms: u64) -> Ended {
         fleet.pass(1_000);
         if looks.is_multiple_of(60) {
             fleet.look_for_held();
+            fleet.look_after_the_cluster();
         }
         looks += 1;
         fleet.decide_what_waits();
     }
+    fleet.look_after_the_cluster();
     if fleet.judge.broken.is_some() {
         return broken(fleet);
     }
@@ -274,12 +279,15 @@ fn twice_in_quiet(fleet: &mut Fleet) {
     }
 }
 
-/// Only a host that never comes back may hold a quiet fleet, and the reason names it.
+/// Only a host or a disk that never comes back may hold a quiet fleet, and the reason names it, or a group that misses it.
 fn held(fleet: &mut Fleet) -> Ended {
     let reason = fleet.view().map_or_else(|| "nobody leads".to_owned(), |view| view.why());
-    let dead: Vec<&str> =
-        fleet.hosts.iter().filter(|host| !host.powered).map(|host| host.name.as_str()).collect();
-    let named = dead.iter().any(|host| reason.contains(host));
+    let mut dead: Vec<String> =
+        fleet.hosts.iter().filter(|host| !host.powered).map(|host| host.name.to_string()).collect();
+    if let Some(cluster) = fleet.cluster() {
+        dead.extend(cluster.beyond_mending());
+    }
+    let named = dead.iter().any(|what| reason.contains(what.as_str()));
     fleet.judge.check(Promise::Quiet, named, || format!("did not come to an end: {reason}"));
     Ended::Held { reason }
 }

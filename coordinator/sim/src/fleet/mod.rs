@@ -9,6 +9,7 @@ mod network;
 mod store;
 mod world;
 
+use crate::ceph::{Cluster, Layout};
 use crate::fault::Fault;
 use crate::host::{Link, SimHost};
 use crate::plans::run_id;
@@ -190,6 +191,8 @@ pub(crate) struct Fleet {
     /// Guests that ever were active on two hosts.
     pub(crate) twins: BTreeSet<GuestUuid>,
     pub(crate) next_guest: u128,
+    /// The machines of the cluster are the fleet's first hosts, in their order.
+    pub(crate) ceph: Option<Cluster>,
 }
 
 pub(crate) const START_MS: u64 = 1_000_000_000;
@@ -252,6 +255,31 @@ impl Fleet {
             known_since: BTreeMap::new(),
             twins: BTreeSet::new(),
             next_guest: 1 << 100,
+            ceph: None,
+        }
+    }
+
+    /// With a cluster on these hosts.
+    pub(crate) fn with_cluster(mut self, layout: Layout, seed: u64) -> Self {
+        self.ceph = Some(Cluster::new(layout, seed, self.now));
+        self
+    }
+
+    /// The cluster as it is now.
+    pub(crate) fn cluster(&mut self) -> Option<&mut Cluster> {
+        let cluster = self.ceph.as_mut()?;
+        cluster.pass(self.now);
+        Some(cluster)
+    }
+
+    /// In the quiet phase an operator does what is his: what can run runs, and what never will is out of the map. Nothing that was written is
+    /// lost by us.
+    pub(crate) fn look_after_the_cluster(&mut self) {
+        let now = self.now;
+        if let Some(cluster) = &mut self.ceph {
+            cluster.pass(now);
+            cluster.is_cared_for();
+            cluster.check_writes(&mut self.judge);
         }
     }
 
@@ -351,6 +379,9 @@ impl Fleet {
             Happening::PowerReturns { host } => {
                 self.say_of(host, "has power again");
                 self.hosts[host].powered = true;
+                if let Some(cluster) = self.cluster() {
+                    cluster.machine_returns(host);
+                }
                 self.agent_starts(host);
             }
             Happening::CoordinatorStarts => self.coordinator_starts(),

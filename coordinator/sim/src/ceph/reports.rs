@@ -1,0 +1,153 @@
+//! What the cluster says of itself when it is asked: the map as it is, and groups as their primaries reported them last.
+
+use super::groups::Reported;
+use super::{Cluster, Required};
+use replank_ceph::OsdId;
+use replank_ceph::documents::{
+    Bucket, Counts, HealthReason, Leaf, Osd, OsdDump, OsdTree, Pg, PgDump, PgState, Pool, QuorumStatus, Word,
+};
+use replank_common::version::Version;
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::{IpAddr, Ipv4Addr};
+
+/// One answer to all that is asked of a cluster.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Documents {
+    pub(crate) osds: OsdDump,
+    pub(crate) tree: OsdTree,
+    /// `None`: the MGR has heard of no group yet.
+    pub(crate) groups: Option<PgDump>,
+    pub(crate) quorum: QuorumStatus,
+    pub(crate) election_epoch: u32,
+    /// What each OSD was at its last boot.
+    pub(crate) booted: BTreeMap<OsdId, Version>,
+    pub(crate) mons: BTreeMap<String, Version>,
+    pub(crate) health: Vec<HealthReason>,
+    pub(crate) required: Required,
+}
+
+impl Cluster {
+    /// # Errors
+    /// There is no quorum, or the command hangs until it is killed.
+    pub(crate) fn documents(&self) -> Result<Documents, String> {
+        if !self.answers() {
+            return Err("the cluster does not answer within 10 s".to_owned());
+        }
+        Ok(Documents {
+            osds: self.osd_dump(),
+            tree: self.osd_tree(),
+            groups: (self.now >= self.groups_known_from && self.mgrs.iter().any(|mgr| mgr.running))
+                .then(|| self.pg_dump()),
+            quorum: QuorumStatus {
+                mons: self.mons.iter().map(|mon| (mon.name.clone(), Some(address(mon.host)))).collect(),
+                in_quorum: self.quorum.iter().map(|mon| self.mons[*mon].name.clone()).collect(),
+            },
+            election_epoch: self.election_epoch,
+            booted: self.listed().map(|osd| (osd, self.osd(osd).booted.clone())).collect(),
+            mons: self.mons.iter().map(|mon| (mon.name.clone(), mon.version.clone())).collect(),
+            health: self.health(),
+            required: self.required.clone(),
+        })
+    }
+
+    /// Those that the map has.
+    fn listed(&self) -> impl Iterator<Item = OsdId> {
+        self.ids().filter(|osd| !self.osd(*osd).removed)
+    }
+
+    fn osd_dump(&self) -> OsdDump {
+        let of = |id: OsdId| {
+            let osd = self.osd(id);
+            let said = Osd {
+                up: Some(osd.up),
+                placed: Some(osd.placed),
+                up_from: Some(osd.up_from),
+                address: Some(address(osd.host)),
+                destroyed: false,
+                features: None,
+            };
+            (id, said)
+        };
+        OsdDump {
+            epoch: self.epoch,
+            fsid: None,
+            flags: self.flags.all().clone(),
+            require_osd_release: Some(self.required.release.clone()),
+            pools: self.layout.pools.iter().map(|pool: &Pool| (pool.id, pool.clone())).collect(),
+            osds: self.listed().map(of).collect(),
+        }
+    }
+
+    fn osd_tree(&self) -> OsdTree {
+        let leaf = |osd: OsdId| {
+            let (host, domain) = (self.layout.host_of(osd), self.layout.domain_of(osd));
+            let bucket = |number: usize, name: String, kind: &str| Bucket {
+                id: -i64::try_from(number).unwrap_or(0),
+                name,
+                kind: kind.to_owned(),
+            };
+            let mut above = vec![bucket(100 + host, super::host_name(host).to_string(), "host")];
+            if self.layout.hosts_per_domain > 1 {
+                above.push(bucket(10 + domain, format!("rack{}", domain + 1), "rack"));
+            }
+            above.push(bucket(1, "default".to_owned(), "root"));
+            Leaf { osd, above }
+        };
+        OsdTree { leaves: self.listed().map(leaf).collect(), stray: BTreeSet::new() }
+    }
+
+    fn pg_dump(&self) -> PgDump {
+        let of = |group: &super::groups::Group| {
+            let Reported { state, up, acting, complete, degraded, epoch } = &group.reported;
+            // The MONs know which primary is gone before anybody reports in its place.
+            let gone = acting.first().is_none_or(|primary| !self.osd(*primary).up);
+            let state = if gone { PgState::new(&format!("stale+{state}")) } else { state.clone() };
+            Pg {
+                id: group.id,
+                state: Some(state),
+                up: Some(up.clone()),
+                acting: Some(acting.clone()),
+                counts: Some(Counts { degraded: *degraded, ..Counts::default() }),
+                complete: Some(complete.clone()),
+                reported_epoch: Some(*epoch),
+            }
+        };
+        PgDump { pgs: self.groups.iter().map(of).collect(), last_osdmap_epoch: None }
+    }
+
+    fn health(&self) -> Vec<HealthReason> {
+        let mut reasons = Vec::new();
+        let mut add = |check: &str, level: &str, text: String| {
+            let (check, level) = (Some(check.to_owned()), level.to_owned());
+            reasons.push(HealthReason { check, level, text, muted: false });
+        };
+        if !self.flags.all().is_empty() {
+            let flags: Vec<&str> = self.flags.all().iter().map(String::as_str).collect();
+            add("OSDMAP_FLAGS", "HEALTH_WARN", format!("{} flag(s) set", flags.join(",")));
+        }
+        let down = self.listed().filter(|osd| self.osd(*osd).placed && !self.osd(*osd).up).count();
+        if down > 0 {
+            add("OSD_DOWN", "HEALTH_WARN", format!("{down} osds down"));
+        }
+        let absent = self.mons.len() - self.quorum.len();
+        if absent > 0 {
+            add("MON_DOWN", "HEALTH_WARN", format!("{absent}/{} mons down", self.mons.len()));
+        }
+        let full = self.listed().filter(|osd| self.osd(*osd).full).count();
+        if full > 0 {
+            add("OSD_BACKFILLFULL", "HEALTH_WARN", format!("{full} backfillfull osd(s)"));
+        }
+        let has = |words: &[Word]| self.groups.iter().any(|group| group.reported.state.has_any(words));
+        if has(&[Word::Degraded, Word::Undersized]) {
+            add("PG_DEGRADED", "HEALTH_WARN", "Degraded data redundancy".to_owned());
+        }
+        if has(&[Word::Peering, Word::Peered, Word::Down]) {
+            add("PG_AVAILABILITY", "HEALTH_WARN", "Reduced data availability".to_owned());
+        }
+        reasons
+    }
+}
+
+fn address(host: usize) -> IpAddr {
+    IpAddr::V4(Ipv4Addr::new(10, 1, 0, u8::try_from(host + 1).unwrap_or(u8::MAX)))
+}

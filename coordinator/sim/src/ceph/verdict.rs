@@ -1,0 +1,82 @@
+//! P10, judged by what is true: whoever stops a daemon leaves enough complete copies and a quorum, and loses nobody's write.
+//!
+//! | what the judge counts | why |
+//! | --- | --- |
+//! | members that have every acknowledged write, run, and are not stopped | what the cluster reported is for the run and the agent to doubt |
+//! | members that died by themselves, and are still up in the map | nobody can know of them yet |
+//!
+//! A write is lost by us when fewer members died by themselves than a group that was stopped safely can bear.
+
+use super::layout::enough_to_read;
+use super::{Cluster, Daemons};
+use crate::promise::{Judge, Promise};
+use replank_ceph::OsdId;
+use replank_ceph::quorum::majority;
+use std::collections::BTreeSet;
+
+impl Cluster {
+    /// Stops daemons by an act of ours. `by`: whose.
+    pub(crate) fn stop_by_us(&mut self, daemons: &Daemons, by: &str, judge: &mut Judge) {
+        let stopping: BTreeSet<OsdId> =
+            daemons.osds.iter().filter(|osd| self.osd(**osd).running).copied().collect();
+        for group in &self.groups {
+            let served = group.serving().any(|osd| stopping.contains(&osd));
+            if !served {
+                continue;
+            }
+            let unnoticed = |osd: OsdId| self.osd(osd).up && !self.osd(osd).running;
+            let counts = |osd: &OsdId| {
+                !stopping.contains(osd) && group.is_whole(*osd) && (self.osd(*osd).running || unnoticed(*osd))
+            };
+            let left = group.serving().filter(counts).count();
+            let keep = self.layout.need(&self.layout.pools[group.pool]).keep as usize;
+            judge.check(Promise::P10, left >= keep, || {
+                let osds: Vec<String> = stopping.iter().map(ToString::to_string).collect();
+                let osds = osds.join(", ");
+                format!("{by} stops {osds}, and {} keeps {left} of {keep} complete copies", group.id)
+            });
+        }
+        let goes = |mon: &str| daemons.mons.contains(mon);
+        if self.mons.iter().any(|mon| mon.running && goes(&mon.name)) {
+            let stays = |mon: &&usize| {
+                let at = &self.mons[**mon];
+                !goes(&at.name) && ((at.running && at.joined) || at.ended_itself)
+            };
+            let (left, needed) = (self.quorum.iter().filter(stays).count(), majority(self.mons.len()));
+            judge.check(Promise::P10, left >= needed, || {
+                let mons: Vec<&str> = daemons.mons.iter().map(String::as_str).collect();
+                format!("{by} stops mon.{}, and {left} of {needed} are left in quorum", mons.join(", mon."))
+            });
+        }
+        self.stop(daemons);
+    }
+
+    /// No acknowledged write is lost by us.
+    pub(crate) fn check_writes(&self, judge: &mut Judge) {
+        for group in &self.groups {
+            let pool = &self.layout.pools[group.pool];
+            let bearable = (self.layout.need(pool).keep as usize).saturating_sub(enough_to_read(pool));
+            let by_us = group.is_lost(pool) && group.misfortunes.len() <= bearable && bearable > 0;
+            judge.check(Promise::P10, !by_us, || {
+                let died: Vec<String> = group.misfortunes.iter().map(ToString::to_string).collect();
+                format!("acknowledged writes to {} are lost; died by itself: {}", group.id, died.join(", "))
+            });
+        }
+    }
+
+    /// OSDs whose disk is gone, and groups that nothing makes whole again: what may hold a run for good, by name.
+    pub(crate) fn beyond_mending(&self) -> Vec<String> {
+        let gone = self.ids().filter(|osd| self.osd(*osd).destroyed).map(|osd| osd.to_string());
+        let unmended = self.groups.iter().filter(|group| !group.is_clean()).map(|group| group.id.to_string());
+        let gone: Vec<String> = gone.collect();
+        if gone.is_empty() { Vec::new() } else { gone.into_iter().chain(unmended).collect() }
+    }
+
+    /// P7: flags are as the operator left them.
+    pub(crate) fn check_flags(&self, judge: &mut Judge) {
+        let wrong = self.flags.not_as_left();
+        judge.check(Promise::P7, wrong.is_empty(), || {
+            format!("flags are not as the operator left them: {}", wrong.join(", "))
+        });
+    }
+}
