@@ -26,6 +26,8 @@ pub(super) struct Osd {
     pub(super) version: Version,
     /// At its last boot: what the cluster knows.
     pub(super) booted: Version,
+    /// The epoch at which it first was up with that version.
+    pub(super) renewed: u32,
     /// In the map.
     pub(super) up: bool,
     pub(super) placed: bool,
@@ -51,6 +53,7 @@ impl Osd {
             life: 0,
             version: version.clone(),
             booted: version,
+            renewed: 0,
             up: true,
             placed: true,
             up_from: 50,
@@ -76,6 +79,8 @@ pub(super) struct Mon {
     pub(super) powered: bool,
     /// It runs and has found the others.
     pub(super) joined: bool,
+    /// What it was when it joined last.
+    pub(super) joined_as: Version,
     /// It did not end by our doing.
     pub(super) ended_itself: bool,
 }
@@ -88,6 +93,7 @@ impl Mon {
             name,
             running: true,
             life: 0,
+            joined_as: version.clone(),
             version,
             stuck: false,
             powered: true,
@@ -115,8 +121,7 @@ impl Mgr {
 pub(crate) struct Daemons {
     pub(crate) osds: BTreeSet<OsdId>,
     pub(crate) mons: BTreeSet<String>,
-    /// By machine.
-    pub(crate) mgrs: BTreeSet<usize>,
+    pub(crate) mgrs: BTreeSet<String>,
 }
 
 impl Cluster {
@@ -161,13 +166,15 @@ impl Cluster {
                 self.mon_ends(mon);
             }
         }
-        for host in &daemons.mgrs {
-            self.mgr_ends(*host);
+        for host in 0..self.layout.hosts {
+            if daemons.mgrs.contains(&mon_name(host)) {
+                self.mgr_ends(host);
+            }
         }
     }
 
     /// Starts these as what is on the disk. Those that do not start.
-    pub(super) fn start(&mut self, daemons: &Daemons) -> Vec<String> {
+    pub(crate) fn start(&mut self, daemons: &Daemons) -> Vec<String> {
         let mut dead = Vec::new();
         for osd in &daemons.osds {
             if !self.start_osd(*osd) {
@@ -179,14 +186,16 @@ impl Cluster {
                 dead.push(format!("mon.{}", self.mons[mon].name));
             }
         }
-        for host in &daemons.mgrs {
-            self.start_mgr(*host);
+        for host in 0..self.layout.hosts {
+            if daemons.mgrs.contains(&mon_name(host)) {
+                self.start_mgr(host);
+            }
         }
         dead
     }
 
     pub(super) fn start_mgr(&mut self, host: usize) {
-        if let Some(mgr) = self.mgrs.get_mut(host).filter(|mgr| !mgr.running) {
+        if let Some(mgr) = self.mgrs.iter_mut().find(|mgr| mgr.host == host && !mgr.running) {
             mgr.running = true;
             mgr.version = self.installed[host].clone();
         }
@@ -258,7 +267,7 @@ impl Cluster {
 
     pub(super) fn mgr_ends(&mut self, host: usize) {
         let active = self.mgrs.iter().find(|mgr| mgr.running).map(|mgr| mgr.host);
-        if let Some(mgr) = self.mgrs.get_mut(host) {
+        if let Some(mgr) = self.mgrs.iter_mut().find(|mgr| mgr.host == host) {
             mgr.running = false;
         }
         if active == Some(host) {
@@ -275,7 +284,7 @@ impl Cluster {
                 self.at(2_000, Event::MonStarted { mon, life });
                 return;
             }
-            at.joined = true;
+            (at.joined, at.joined_as) = (true, at.version.clone());
             self.election_due = true;
             let takes = self.between(200, 2_000);
             self.at(takes, Event::Election);
@@ -332,7 +341,9 @@ impl Cluster {
         let up_from = self.epoch + 1;
         let at = self.osd_mut(osd);
         (at.up, at.placed, at.up_from) = (true, true, up_from);
-        at.booted = at.version.clone();
+        if at.booted != at.version {
+            (at.booted, at.renewed) = (at.version.clone(), up_from);
+        }
         self.map_changes();
     }
 

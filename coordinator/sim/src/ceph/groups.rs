@@ -58,6 +58,8 @@ pub(super) struct Group {
     scrubbing: bool,
     /// Members that died by themselves since the group was whole.
     pub(super) misfortunes: BTreeSet<OsdId>,
+    /// The epoch at which it was clean last.
+    pub(super) clean_epoch: u32,
     pub(super) reported: Reported,
 }
 
@@ -99,6 +101,7 @@ impl Group {
                     backfilling: false,
                     scrubbing: false,
                     misfortunes: BTreeSet::new(),
+                    clean_epoch: 0,
                     reported: Reported {
                         state: PgState::new("active+clean"),
                         up: members.clone(),
@@ -149,9 +152,7 @@ impl Cluster {
             let min_size = pool.min_size.unwrap_or(1) as usize;
             let members = group.acting.iter().flatten().count();
             let writes = (self.now - group.written_ms) / WRITE_MS;
-            if group.phase != Phase::Active
-                || members < min_size
-                || !group.acting.iter().flatten().all(|osd| runs(osd))
+            if group.phase != Phase::Active || members < min_size || !group.acting.iter().flatten().all(runs)
             {
                 group.written_ms = self.now;
             } else if writes > 0 {
@@ -248,6 +249,7 @@ impl Cluster {
             }
         }
         self.mend_group(at);
+        self.is_it_clean(at);
         self.primary_reports(at);
     }
 
@@ -353,10 +355,12 @@ impl Cluster {
     }
 
     pub(super) fn is_it_clean(&mut self, at: usize) {
+        let epoch = self.epoch;
         let all_run = self.groups[at].serving().all(|osd| self.osd(osd).running);
         let group = &mut self.groups[at];
         if group.is_clean() && all_run {
             group.misfortunes.clear();
+            group.clean_epoch = epoch;
             let members: Vec<OsdId> = group.serving().collect();
             group.copies.retain(|osd, _| members.contains(osd));
         }

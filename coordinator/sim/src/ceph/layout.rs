@@ -12,7 +12,7 @@ pub struct Layout {
     /// Machines; each has OSDs.
     pub hosts: usize,
     pub osds_per_host: usize,
-    /// The first machines have a MON and a MGR each.
+    /// So many machines have a MON and a MGR, each in a domain of its own.
     pub mons: usize,
     /// Machines that share a failure domain stand side by side; 1: each machine is its own.
     pub hosts_per_domain: usize,
@@ -29,7 +29,7 @@ impl Layout {
         let hosts = rng.random_range(3..=6);
         let hosts_per_domain = if hosts == 6 && rng.random_range(0..2) == 0 { 2 } else { 1 };
         let domains = hosts / hosts_per_domain;
-        let mons = if hosts >= 5 && rng.random_range(0..2) == 0 { 5 } else { 3 };
+        let mons = if domains >= 5 && rng.random_range(0..2) == 0 { 5 } else { 3 };
         let mut layout = Self {
             hosts,
             osds_per_host: rng.random_range(1..=2),
@@ -62,7 +62,12 @@ impl Layout {
     }
 
     pub fn mon_of(&self, host: usize) -> Option<String> {
-        (host < self.mons).then(|| mon_name(host))
+        self.mon_hosts().any(|with| with == host).then(|| mon_name(host))
+    }
+
+    pub fn mon_hosts(&self) -> impl DoubleEndedIterator<Item = usize> + use<> {
+        let step = self.hosts_per_domain;
+        (0..self.mons).map(move |mon| mon * step)
     }
 
     pub(crate) fn domain_of(&self, osd: OsdId) -> usize {

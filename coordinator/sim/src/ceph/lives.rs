@@ -134,6 +134,16 @@ impl Cluster {
         false
     }
 
+    /// The run sets a flag, or gives it back. Whether anything was changed.
+    pub(crate) fn sets(&mut self, flag: &str, set: bool) -> bool {
+        let changed = self.flags.put(flag, set);
+        if changed {
+            self.map_changes();
+            self.mend_groups();
+        }
+        changed
+    }
+
     /// Whether he changed anything.
     pub(crate) fn operator_sets(&mut self, flag: &str, set: bool) -> bool {
         let changed = self.flags.put_by_operator(flag, set);

@@ -122,6 +122,22 @@ pub(crate) struct Required {
     pub(crate) msgr2: bool,
 }
 
+impl Required {
+    pub(crate) fn has(&self, other: &Self) -> bool {
+        self.release == other.release && self.msgr2 >= other.msgr2
+    }
+
+    pub(crate) fn add(&mut self, other: &Self) {
+        self.release.clone_from(&other.release);
+        self.msgr2 |= other.msgr2;
+    }
+
+    /// What every OSD has to be.
+    pub(crate) fn version(&self) -> Version {
+        Version::new(if self.release == "pacific" { NEW_CEPH } else { OLD_CEPH })
+    }
+}
+
 impl Cluster {
     pub(crate) fn new(layout: Layout, seed: u64, now: u64) -> Self {
         let old = Version::new(OLD_CEPH);
@@ -132,8 +148,8 @@ impl Cluster {
             queue: BTreeMap::new(),
             queued: 0,
             osds: osds.map(|osd| Osd::new(layout.host_of(osd), old.clone())).collect(),
-            mons: (0..layout.mons).map(|host| Mon::new(host, old.clone())).collect(),
-            mgrs: (0..layout.mons).map(|host| Mgr::new(host, old.clone())).collect(),
+            mons: layout.mon_hosts().map(|host| Mon::new(host, old.clone())).collect(),
+            mgrs: layout.mon_hosts().map(|host| Mgr::new(host, old.clone())).collect(),
             groups: Group::all(&layout, now),
             installed: vec![old; layout.hosts],
             epoch: 100,

@@ -109,7 +109,7 @@ fn a_dead_osd_is_down_after_its_grace_and_its_groups_are_degraded_until_it_retur
         assert!(!all_clean(&cluster));
         cluster.pass(1_200_000);
         assert!(all_clean(&cluster), "seed {seed}");
-        }
+    }
 }
 
 #[test]

@@ -12,6 +12,7 @@ use super::{Cluster, Daemons};
 use crate::promise::{Judge, Promise};
 use replank_ceph::OsdId;
 use replank_ceph::quorum::majority;
+use replank_common::version::Version;
 use std::collections::BTreeSet;
 
 impl Cluster {
@@ -70,6 +71,38 @@ impl Cluster {
         let unmended = self.groups.iter().filter(|group| !group.is_clean()).map(|group| group.id.to_string());
         let gone: Vec<String> = gone.collect();
         if gone.is_empty() { Vec::new() } else { gone.into_iter().chain(unmended).collect() }
+    }
+
+    /// P6: a restart that counts as done is one. Each OSD has been up as `version`, and each group of it clean since.
+    pub(crate) fn check_settled(&self, osds: &[u32], version: &Version, judge: &mut Judge) {
+        for id in osds.iter().copied().map(OsdId) {
+            let osd = self.osd(id);
+            judge.check(Promise::P6, osd.booted == *version, || {
+                format!("{id} counts as settled, and never was up as {version}")
+            });
+            for group in self.groups.iter().filter(|group| group.up.contains(&Some(id))) {
+                judge.check(Promise::P6, group.clean_epoch >= osd.renewed, || {
+                    format!("{id} counts as settled, and {} has not been clean since", group.id)
+                });
+            }
+        }
+    }
+
+    /// P6: a MON that counts as back has joined the others as `version`.
+    pub(crate) fn check_joined(&self, mons: &[String], version: &Version, judge: &mut Judge) {
+        for mon in self.mons.iter().filter(|mon| mons.contains(&mon.name)) {
+            judge.check(Promise::P6, mon.joined_as == *version, || {
+                format!("mon.{} counts as back, and never joined as {version}", mon.name)
+            });
+        }
+    }
+
+    /// P8: no point of no return before every OSD that exists is `version`.
+    pub(crate) fn check_all_are(&self, version: &Version, by: &str, judge: &mut Judge) {
+        let older = self.ids().find(|osd| !self.osd(*osd).removed && self.osd(*osd).booted != *version);
+        judge.check(Promise::P8, older.is_none(), || {
+            format!("{by}, and {} is of another release", older.unwrap_or(OsdId(0)))
+        });
     }
 
     /// P7: flags are as the operator left them.

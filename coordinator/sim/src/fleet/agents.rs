@@ -2,8 +2,9 @@
 
 use super::network::{ToAgent, ToCoordinator};
 use super::{Fleet, Happening};
+use crate::ceph::Cluster;
 use crate::fault::Fault;
-use crate::host::{Fortune, Look, Weather};
+use crate::host::{Fortune, Look, Seat, Weather};
 use crate::promise::Promise;
 use replank_agent_core::ledger::Work;
 use replank_agent_core::{Command, codes};
@@ -45,7 +46,11 @@ impl Fleet {
             let fortune =
                 if self.strikes(Fault::ActionRefused) { self.no_of_a_look() } else { Fortune::Well };
             let weather = Weather { now_ms: self.now, fortune, welcome };
-            let Some((action, look)) = self.hosts[host].look(weather, &mut self.judge) else { return };
+            let Some((action, look)) =
+                self.hosts[host].look(weather, seat(&mut self.ceph, host, self.now), &mut self.judge)
+            else {
+                return;
+            };
             match look {
                 Look::Begun => {
                     self.say_of(host, format!("begins {action}"));
@@ -98,6 +103,13 @@ impl Fleet {
         }
     }
 
+    /// What was made to go wrong with the cluster, and was met.
+    pub(crate) fn meets_its_cluster(&mut self) {
+        for fault in self.ceph.as_mut().map(Cluster::met).unwrap_or_default() {
+            self.injected(fault);
+        }
+    }
+
     pub(super) fn task_ends(&mut self, host: usize, life: u64) {
         if !self.hosts[host].agent_up || self.hosts[host].life != life {
             return;
@@ -109,19 +121,24 @@ impl Fleet {
         }
         let lives = self.hosts[host].lives();
         if self.struck(Fault::AgentKilledInAct) {
-            self.hosts[host].act_in_part();
+            let weather = Weather { now_ms: self.now, fortune: Fortune::Well, welcome: None };
+            self.hosts[host].act_in_part(weather, seat(&mut self.ceph, host, self.now), &mut self.judge);
+            self.meets_its_cluster();
             self.agent_dies(host);
             return;
         }
         let weather = Weather { now_ms: self.now, fortune: self.fortune_of_an_act(), welcome: None };
-        let Some(deed) = self.hosts[host].act(weather, &mut self.judge) else { return };
+        let seat_of = seat(&mut self.ceph, host, self.now);
+        let Some(deed) = self.hosts[host].act(weather, seat_of, &mut self.judge) else { return };
+        self.meets_its_cluster();
         let all_live = lives == self.hosts[host].lives();
         self.judge.check(Promise::P3, all_live, || format!("{action} ended a guest"));
         if self.struck(Fault::AgentKilledAfterAct) {
             self.agent_dies(host);
             return;
         }
-        let outcome = self.hosts[host].end(deed, weather, &mut self.judge);
+        let outcome =
+            self.hosts[host].end(deed, weather, seat(&mut self.ceph, host, self.now), &mut self.judge);
         self.meets_a_full_disk(&outcome);
         self.say_of(host, format!("ends {action}: {}", in_short(&outcome)));
         if self.struck(Fault::AgentKilledAfterLedger) {
@@ -150,6 +167,13 @@ impl Fleet {
             self.dial_soon(host, 50);
         }
     }
+}
+
+/// The cluster as it is now, if the host is one of its machines.
+fn seat(cluster: &mut Option<Cluster>, machine: usize, now_ms: u64) -> Option<Seat<'_>> {
+    let cluster = cluster.as_mut().filter(|cluster| machine < cluster.layout.hosts)?;
+    cluster.pass(now_ms);
+    Some(Seat { cluster, machine })
 }
 
 /// From the wire to what is meant.

@@ -260,6 +260,7 @@ impl Fleet {
     }
 
     /// With a cluster on these hosts.
+    #[allow(dead_code, reason = "no plan has a cluster yet")]
     pub(crate) fn with_cluster(mut self, layout: Layout, seed: u64) -> Self {
         self.ceph = Some(Cluster::new(layout, seed, self.now));
         self

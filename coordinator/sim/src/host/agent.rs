@@ -1,6 +1,7 @@
 //! The agent of a simulated host at work: its desk, and the phases of a command.
 
 use super::SimHost;
+use super::ceph::Seat;
 use super::hands::{Fortune, SimHands};
 use super::things::{About, State};
 use crate::promise::{Judge, Promise};
@@ -43,7 +44,7 @@ pub(crate) struct Weather {
 
 /// Splits a host into its ledger and the hands for a command, so that the rules get both.
 macro_rules! hands {
-    ($host:ident, $command:expr, $weather:ident, $judge:ident) => {{
+    ($host:ident, $command:expr, $weather:ident, $ceph:ident, $judge:ident) => {{
         let restart_hurts = if $host.job_since.is_some() {
             Some("a guest has a job in flight")
         } else if $host.disagrees_since.is_some() {
@@ -66,6 +67,7 @@ macro_rules! hands {
             restart_hurts,
             clock_ms,
             changed: false,
+            ceph: $ceph,
         }
     }};
 }
@@ -104,11 +106,16 @@ impl SimHost {
     }
 
     /// Looks at the next command, and begins it.
-    pub(crate) fn look(&mut self, weather: Weather, judge: &mut Judge) -> Option<(ActionId, Look)> {
+    pub(crate) fn look(
+        &mut self,
+        weather: Weather,
+        ceph: Option<Seat<'_>>,
+        judge: &mut Judge,
+    ) -> Option<(ActionId, Look)> {
         self.next()?;
         let command = self.waiting.pop_front()?;
         let host = &mut *self;
-        let mut hands = hands!(host, &command, weather, judge);
+        let mut hands = hands!(host, &command, weather, ceph, judge);
         let begin = begin(&command, hands.ledger, &mut hands);
         let id = command.id.clone();
         Some((
@@ -133,17 +140,28 @@ impl SimHost {
     }
 
     /// Acts: the world is changed, the ledger does not know it yet.
-    pub(crate) fn act(&mut self, weather: Weather, judge: &mut Judge) -> Option<Deed> {
+    pub(crate) fn act(
+        &mut self,
+        weather: Weather,
+        ceph: Option<Seat<'_>>,
+        judge: &mut Judge,
+    ) -> Option<Deed> {
         let AtWork { command, begun } = self.at_work.take()?;
-        let mut hands = hands!(self, &command, weather, judge);
+        let mut hands = hands!(self, &command, weather, ceph, judge);
         let acted = begun.act(&mut hands);
         let changed = hands.changed;
         Some(Deed { command, acted, changed })
     }
 
     /// The agent dies in the middle of its act: a part of it is done.
-    pub(crate) fn act_in_part(&mut self) {
+    pub(crate) fn act_in_part(&mut self, weather: Weather, ceph: Option<Seat<'_>>, judge: &mut Judge) {
         let Some(at_work) = self.at_work.take() else { return };
+        if let Some(deed) = super::ceph::Deed::of(at_work.begun.action()) {
+            let host = &mut *self;
+            let mut hands = hands!(host, &at_work.command, weather, ceph, judge);
+            hands.half_do(&deed);
+            return;
+        }
         let undoing = at_work.command.id.direction == Direction::Undo;
         match (About::of(at_work.begun.action()), at_work.begun.action()) {
             (About::Thing(thing), _) => {
@@ -156,14 +174,20 @@ impl SimHost {
             (About::Restart, Action::LibvirtRestart(restart)) if self.things.libvirtd != restart.expect => {
                 self.things.restart_begun = true;
             }
-            (About::Restart | About::Anchor | About::Trial(_), _) => {}
+            (About::Restart | About::Anchor | About::Trial(_) | About::Cluster, _) => {}
         }
     }
 
     /// The outcome goes to the ledger, and is what is told.
-    pub(crate) fn end(&mut self, deed: Deed, weather: Weather, judge: &mut Judge) -> Outcome {
+    pub(crate) fn end(
+        &mut self,
+        deed: Deed,
+        weather: Weather,
+        ceph: Option<Seat<'_>>,
+        judge: &mut Judge,
+    ) -> Outcome {
         let Deed { command, acted, changed } = deed;
-        let mut hands = hands!(self, &command, weather, judge);
+        let mut hands = hands!(self, &command, weather, ceph, judge);
         let outcome = acted.end(hands.ledger, &mut hands);
         let entry = self.ledger.look_up(&command.id).ok().flatten();
         if entry.is_none_or(|entry| entry.outcome().is_none()) {

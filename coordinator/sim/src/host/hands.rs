@@ -1,7 +1,9 @@
 //! What the rules of the agent call, on a simulated host. Each call that would change something is judged here, against the ledger and the
 //! host as they are at that instant.
 
+use super::ceph::{Deed, Seat};
 use super::things::{About, State, Things};
+use crate::ceph::{NEW_CEPH, OLD_CEPH};
 use crate::promise::{Judge, Promise};
 use replank_agent_core::act::{ActError, Failure, Report, Standing};
 use replank_agent_core::ledger::{MemoryLedger, Stage, Work, is_wanted_back};
@@ -57,9 +59,18 @@ pub(crate) struct SimHands<'a> {
     pub(super) clock_ms: UnixMs,
     /// Something of the host was changed.
     pub(super) changed: bool,
+    /// The cluster that daemons of this host belong to.
+    pub(super) ceph: Option<Seat<'a>>,
 }
 
 impl SimHands<'_> {
+    /// What daemons of a cluster are when they start again.
+    fn installs(&mut self, action: &Action, version: &str) {
+        if let (Action::PackagesInstall(_), Some(seat)) = (action, &mut self.ceph) {
+            seat.cluster.install(seat.machine, &Version::new(version));
+        }
+    }
+
     /// What is judged of every change: P3, P4 and P5.
     fn touches(&mut self, action: &Action, record: &UndoRecord) {
         let id = &self.command.id;
@@ -74,12 +85,12 @@ impl SimHands<'_> {
         self.judge.check(Promise::P5, !late, || format!("{id} is carried out after it was wanted back"));
         let used = match About::of(action) {
             About::Thing(thing) => self.things.is_used(thing),
-            About::Restart | About::Anchor | About::Trial(_) => false,
+            About::Restart | About::Anchor | About::Trial(_) | About::Cluster => false,
         };
         self.judge.check(Promise::P3, !used, || format!("{id} changes what a guest uses, and ends it"));
     }
 
-    fn carried_out(&mut self) {
+    pub(super) fn carried_out(&mut self) {
         let id = &self.command.id;
         let times = self.executed.entry(id.clone()).or_default();
         *times += 1;
@@ -131,6 +142,9 @@ impl Hands for SimHands<'_> {
         if self.fortune == Fortune::Unexpected {
             return Err(refusal("RP5304", "the host is not as expected"));
         }
+        if let Some(deed) = Deed::of(action) {
+            return self.check_cluster(&deed);
+        }
         Ok(match (About::of(action), action) {
             (About::Thing(thing), _) => match self.things.state(thing) {
                 None => Standing::Ready,
@@ -146,13 +160,16 @@ impl Hands for SimHands<'_> {
                 }
                 if self.things.restart_begun { Standing::Half } else { Standing::Ready }
             }
-            (About::Restart | About::Anchor | About::Trial(_), _) => Standing::Ready,
+            (About::Restart | About::Anchor | About::Trial(_) | About::Cluster, _) => Standing::Ready,
         })
     }
 
     fn prepare(&mut self, action: &Action) -> Result<UndoRecord, Refusal> {
         if self.fortune == Fortune::Unprepared {
             return Err(refusal("RP5301", "a file cannot be read"));
+        }
+        if let Some(deed) = Deed::of(action) {
+            return self.prepare_for_cluster(&deed);
         }
         Ok(match About::of(action) {
             About::Thing(thing) => {
@@ -172,7 +189,7 @@ impl Hands for SimHands<'_> {
                 let version = self.things.libvirtd.as_str().to_owned();
                 UndoRecord::Libvirtd { pid: 1, start_ticks: 1, version }
             }
-            About::Restart | About::Trial(_) => UndoRecord::Nothing,
+            About::Restart | About::Trial(_) | About::Cluster => UndoRecord::Nothing,
         })
     }
 
@@ -183,6 +200,9 @@ impl Hands for SimHands<'_> {
             Fortune::Failed => return Err(failure().into()),
             _ => {}
         }
+        if let Some(deed) = Deed::of(action) {
+            return self.apply_to_cluster(&deed);
+        }
         let half = matches!(self.fortune, Fortune::FailedHalfWay | Fortune::FailedForGood);
         match (About::of(action), action) {
             (About::Thing(thing), _) => {
@@ -191,13 +211,16 @@ impl Hands for SimHands<'_> {
                 self.judge.check(Promise::P5, !done, || format!("{id} repeats blindly what is done"));
                 self.changed = true;
                 self.things.set(thing, Some(if half { State::Half } else { State::Done }));
+                self.installs(action, NEW_CEPH);
             }
             (About::Restart, Action::LibvirtRestart(restart)) => {
                 self.restart(&restart.expect)?;
                 self.things.restart_begun = half;
             }
             // What changes nothing may be looked at as often as it takes.
-            (About::Restart | About::Anchor | About::Trial(_), _) => return Ok(Report::default()),
+            (About::Restart | About::Anchor | About::Trial(_) | About::Cluster, _) => {
+                return Ok(Report::default());
+            }
         }
         if half {
             return Err(failure().into());
@@ -207,24 +230,31 @@ impl Hands for SimHands<'_> {
     }
 
     fn verify(&mut self, action: &Action, _: &UndoRecord) -> Result<(), Failure> {
+        if let Some(deed) = Deed::of(action) {
+            return self.verify_on_cluster(&deed);
+        }
         let done = match (About::of(action), action) {
             (About::Thing(thing), _) => self.things.state(thing) == Some(State::Done),
             (About::Restart, Action::LibvirtRestart(restart)) => {
                 self.things.libvirtd == restart.expect && !self.things.restart_begun
             }
-            (About::Restart | About::Anchor | About::Trial(_), _) => true,
+            (About::Restart | About::Anchor | About::Trial(_) | About::Cluster, _) => true,
         };
         if done && self.fortune != Fortune::Unverified { Ok(()) } else { Err(failure()) }
     }
 
     fn undo(&mut self, action: &Action, record: &UndoRecord) -> Result<Report, ActError> {
         self.touches_back(action, record)?;
+        if let Some(deed) = Deed::of(action) {
+            return self.undo_on_cluster(&deed, record);
+        }
         match About::of(action) {
             About::Thing(thing) => {
                 let half = self.is_half_way_back();
                 if self.things.state(thing).is_some() {
                     self.changed = true;
                     self.things.set(thing, half.then_some(State::Half));
+                    self.installs(action, OLD_CEPH);
                     match &self.command.work {
                         Work::Undo(_) if !half => self.carried_out(),
                         Work::Undo(_) => {}
@@ -248,7 +278,7 @@ impl Hands for SimHands<'_> {
             About::Trial(Some(TrialOf::Old)) if self.things.way_back_closed => {
                 return Err(refusal("RP5512", "the old libvirt cannot read guest vm1").into());
             }
-            About::Trial(_) | About::Restart => {}
+            About::Trial(_) | About::Restart | About::Cluster => {}
         }
         Ok(Report::default())
     }
@@ -292,7 +322,7 @@ impl SimHands<'_> {
         }
     }
 
-    fn is_half_way_back(&self) -> bool {
+    pub(super) fn is_half_way_back(&self) -> bool {
         match self.command.work {
             Work::Undo(_) => matches!(self.fortune, Fortune::FailedHalfWay | Fortune::FailedForGood),
             // The agent puts back what it could not do.
@@ -301,11 +331,11 @@ impl SimHands<'_> {
     }
 }
 
-fn refusal(code: &str, reason: &str) -> Refusal {
+pub(super) fn refusal(code: &str, reason: &str) -> Refusal {
     let [code, reason, remedy] = [code, reason, "look at the host"].map(str::to_owned);
     Refusal { code, reason, remedy, findings: Vec::new() }
 }
 
-fn failure() -> Failure {
+pub(super) fn failure() -> Failure {
     Failure { code: "RP5301", error: "the disk was full".to_owned(), remedy: "make room".to_owned() }
 }

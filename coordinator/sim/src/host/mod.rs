@@ -4,11 +4,14 @@
 //! ([`hands`](self)) and the world that they change. What waits on the agent's desk and what it answers to questions is a model.
 
 mod agent;
+#[expect(dead_code, reason = "no plan has a cluster yet")]
+mod ceph;
 mod hands;
 mod things;
 
 use agent::AtWork;
 pub(crate) use agent::{Look, Weather};
+pub(crate) use ceph::Seat;
 pub(crate) use hands::Fortune;
 pub(crate) use things::Things;
 

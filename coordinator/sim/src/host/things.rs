@@ -24,6 +24,9 @@ pub(crate) enum About {
     Anchor,
     /// Nothing at all.
     Trial(Option<TrialOf>),
+    #[allow(dead_code, reason = "no plan has a cluster yet")]
+    /// The cluster that daemons of this host belong to.
+    Cluster,
 }
 
 impl About {
@@ -99,7 +102,7 @@ impl Things {
                 self.states.insert(thing, State::Done);
                 self.by_hand.insert(thing)
             }
-            About::Restart | About::Anchor | About::Trial(_) => false,
+            About::Restart | About::Anchor | About::Trial(_) | About::Cluster => false,
         }
     }
 
@@ -107,7 +110,7 @@ impl Things {
     pub(crate) fn use_it(&mut self, action: &Action) -> bool {
         match About::of(action) {
             About::Thing(thing) => self.in_use.insert(thing),
-            About::Restart | About::Anchor | About::Trial(_) => false,
+            About::Restart | About::Anchor | About::Trial(_) | About::Cluster => false,
         }
     }
 
@@ -123,7 +126,7 @@ impl Things {
     pub(crate) fn is_left(&self, action: &Action) -> bool {
         match About::of(action) {
             About::Thing(thing) => self.state(thing).is_some() != self.by_hand.contains(&thing),
-            About::Restart | About::Anchor | About::Trial(_) => false,
+            About::Restart | About::Anchor | About::Trial(_) | About::Cluster => false,
         }
     }
 }
