@@ -5,6 +5,7 @@
 
 pub mod action;
 pub mod census;
+pub mod ceph;
 mod codes;
 pub mod facts;
 pub mod finding;

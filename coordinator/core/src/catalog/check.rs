@@ -1,12 +1,13 @@
 //! Is a catalog complete and consistent? Asked at every load, so that an operator's own file is held to the same.
 
+use super::check_ceph;
 use super::model::{Catalog, Hop, LibvirtPart, Part, QemuPart, RemoteRow, Time};
 use replank_common::facts::PackageManager;
 use std::collections::BTreeSet;
 use std::path::Path;
 
 /// Kinds of work that a plan gives a time to: every [`replank_common::action::Action::kind`], and the two without action.
-const TIMED: [&str; 16] = [
+const TIMED: [&str; 21] = [
     "repository-pin",
     "packages-stage",
     "packages-install",
@@ -21,6 +22,11 @@ const TIMED: [&str; 16] = [
     "libvirt-trial",
     "libvirt-anchor",
     "libvirt-restart",
+    "ceph-flags",
+    "ceph-config",
+    "ceph-restart",
+    "ceph-require",
+    "ceph-own",
     "observe",
     "give-back",
 ];
@@ -49,29 +55,30 @@ pub(super) fn problems(catalog: &Catalog) -> Vec<(String, String)> {
     found
 }
 
-struct Say {
+/// Collects what is wrong with one hop.
+pub(super) struct Say {
     found: Vec<String>,
 }
 
 impl Say {
-    fn unless(&mut self, good: bool, problem: impl Into<String>) {
+    pub(super) fn unless(&mut self, good: bool, problem: impl Into<String>) {
         if !good {
             self.found.push(problem.into());
         }
     }
 
-    fn source(&mut self, row: &str, source: &str) {
+    pub(super) fn source(&mut self, row: &str, source: &str) {
         self.unless(!source.trim().is_empty(), format!("{row} names no source"));
     }
 
-    fn unique<'a>(&mut self, what: &str, names: impl IntoIterator<Item = &'a str>) {
+    pub(super) fn unique<'a>(&mut self, what: &str, names: impl IntoIterator<Item = &'a str>) {
         let mut seen = BTreeSet::new();
         for name in names {
             self.unless(seen.insert(name), format!("{what} `{name}` is there twice"));
         }
     }
 
-    fn absolute(&mut self, what: &str, path: &Path) {
+    pub(super) fn absolute(&mut self, what: &str, path: &Path) {
         self.unless(path.is_absolute(), format!("{what} `{}` is not absolute", path.display()));
     }
 }
@@ -122,6 +129,7 @@ fn hop_problems(hop: &Hop, say: &mut Say) {
     match &hop.part {
         Part::Qemu(part) => qemu_problems(hop, part, say),
         Part::Libvirt(part) => libvirt_problems(hop, part, say),
+        Part::Ceph(part) => check_ceph::problems(hop, part, say),
     }
 }
 

@@ -3,18 +3,26 @@
 //! The files lie in `coordinator/core/catalog` and are compiled in; an operator may add more. A new release pair is a new
 //! file, not new code. Every row names where it was learned. Never reads a file: bytes are passed in.
 
+mod ceph;
 mod check;
+mod check_ceph;
 mod model;
 
+pub use ceph::*;
 pub use model::*;
 
 use crate::codes;
 use serde::Deserialize;
 use std::collections::BTreeMap;
 
-const BUILT_IN: [(&str, &str); 4] = [
+const BUILT_IN: [(&str, &str); 9] = [
     ("debian-12-libvirt-9.0-to-11.3.toml", include_str!("../../catalog/debian-12-libvirt-9.0-to-11.3.toml")),
     ("debian-12-qemu-7.2-to-10.0.2.toml", include_str!("../../catalog/debian-12-qemu-7.2-to-10.0.2.toml")),
+    ("debian-ceph-14.2-to-16.2.toml", include_str!("../../catalog/debian-ceph-14.2-to-16.2.toml")),
+    ("debian-ceph-16.2-to-18.2.toml", include_str!("../../catalog/debian-ceph-16.2-to-18.2.toml")),
+    ("el7-ceph-0.94-to-10.2.toml", include_str!("../../catalog/el7-ceph-0.94-to-10.2.toml")),
+    ("el7-ceph-10.2-to-12.2.toml", include_str!("../../catalog/el7-ceph-10.2-to-12.2.toml")),
+    ("el7-ceph-12.2-to-14.2.toml", include_str!("../../catalog/el7-ceph-12.2-to-14.2.toml")),
     ("el7-libvirt-1.2.17-to-3.2.0.toml", include_str!("../../catalog/el7-libvirt-1.2.17-to-3.2.0.toml")),
     ("el7-qemu-kvm-1.5.3-to-2.9.0.toml", include_str!("../../catalog/el7-qemu-kvm-1.5.3-to-2.9.0.toml")),
 ];

@@ -1,5 +1,6 @@
 //! What a hop is made of, and how its file spells it.
 
+use super::ceph::CephPart;
 use replank_common::facts::{OsFacts, PackageManager};
 use replank_common::version::Version;
 use serde::{Deserialize, Serialize};
@@ -16,14 +17,14 @@ pub struct Catalog {
     pub watchers: Vec<Watcher>,
 }
 
-/// A way from one version of a component to a later one, on one kind of host.
+/// A way from one version of a component to a later one, on one kind of host. Of Ceph, from one stable release to a later one.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Hop {
     /// Such as `debian-12-libvirt-9.0-to-11.3`.
     pub id: String,
     /// The series that it starts from: `9.0` covers 9.0.0 and 9.0.1.
     pub from: Version,
-    /// The exact version that it leads to.
+    /// The exact version that it leads to; of Ceph a series, of which the fleet file names the point release.
     pub to: Version,
     pub manager: PackageManager,
     /// As `uname -m` prints them.
@@ -52,6 +53,7 @@ impl Hop {
         match self.part {
             Part::Qemu(_) => "qemu",
             Part::Libvirt(_) => "libvirt",
+            Part::Ceph(_) => "ceph",
         }
     }
 }
@@ -61,6 +63,7 @@ impl Hop {
 pub enum Part {
     Qemu(QemuPart),
     Libvirt(Box<LibvirtPart>),
+    Ceph(Box<CephPart>),
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -276,6 +279,7 @@ pub(super) struct HopFile {
     packages: PackagesRow,
     qemu: Option<QemuPart>,
     libvirt: Option<LibvirtPart>,
+    ceph: Option<CephPart>,
     #[serde(default)]
     flaw: Vec<Flaw>,
     #[serde(default)]
@@ -296,13 +300,14 @@ struct HopHead {
 impl TryFrom<HopFile> for Hop {
     type Error = String;
     fn try_from(file: HopFile) -> Result<Self, String> {
-        let HopFile { hop, os, packages, qemu, libvirt, flaw, time } = file;
+        let HopFile { hop, os, packages, qemu, libvirt, ceph, flaw, time } = file;
         let HopHead { id, from, to, manager, architectures, source } = hop;
-        let part = match (qemu, libvirt) {
-            (Some(qemu), None) => Part::Qemu(qemu),
-            (None, Some(libvirt)) => Part::Libvirt(Box::new(libvirt)),
-            (None, None) | (Some(_), Some(_)) => {
-                return Err(format!("hop `{id}` must have one of the sections [qemu] and [libvirt]"));
+        let part = match (qemu, libvirt, ceph) {
+            (Some(qemu), None, None) => Part::Qemu(qemu),
+            (None, Some(libvirt), None) => Part::Libvirt(Box::new(libvirt)),
+            (None, None, Some(ceph)) => Part::Ceph(Box::new(ceph)),
+            (None, None, None) | (Some(_), Some(_), _) | (Some(_), _, Some(_)) | (_, Some(_), Some(_)) => {
+                return Err(format!("hop `{id}` must have one of the sections [qemu], [libvirt] and [ceph]"));
             }
         };
         let times = super::by_action(time);

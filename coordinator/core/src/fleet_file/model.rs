@@ -18,20 +18,63 @@ pub const OPEN_TCP_SENTENCE: &str = "everyone on this network is root on every h
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct FleetFile {
     pub name: String,
-    /// Ids of the catalog's hops, one for qemu and one for libvirt.
+    /// Ids of the catalog's hops: one for qemu and one for libvirt, or one for Ceph.
     pub hops: Vec<String>,
     pub pace: Pace,
-    pub qemu: QemuTarget,
-    pub libvirt: LibvirtTarget,
+    pub goal: Goal,
     pub repositories: BTreeMap<String, Repository>,
     /// In the file's order, which is the order in which hosts are passed.
     pub hosts: Vec<FleetHost>,
 }
 
+impl FleetFile {
+    /// Whether this voyage changes the host, or asks the cluster there.
+    pub fn takes_part(&self, host: &FleetHost) -> bool {
+        self.goal.takes(host)
+    }
+}
+
+/// What the voyage changes. One of them at a time: a fleet with both has two fleet files.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Goal {
+    /// qemu and libvirt of the hosts that run guests.
+    Guests(Box<GuestsTarget>),
+    /// The daemons of one Ceph cluster.
+    Ceph(CephTarget),
+}
+
+impl Goal {
+    /// Whether a voyage to this goal changes the host, or asks the cluster there.
+    pub fn takes(&self, host: &FleetHost) -> bool {
+        !host.reserved
+            && match self {
+                Self::Guests(_) => host.roles.iter().any(|role| role.runs_guests()),
+                Self::Ceph(ceph) => {
+                    host.roles.iter().any(|role| role.serves_ceph()) || ceph.admin.contains(&host.name)
+                }
+            }
+    }
+
+    /// What a host must be to take part, for people.
+    pub(super) fn who(&self) -> &'static str {
+        match self {
+            Self::Guests(_) => "role compute or spare",
+            Self::Ceph(_) => "role of Ceph",
+        }
+    }
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct GuestsTarget {
+    pub qemu: QemuTarget,
+    pub libvirt: LibvirtTarget,
+}
+
 /// How fast a run may go.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Pace {
-    /// Hosts that may be changed at the same time, within one wave. At least 1.
+    /// Hosts that may be changed at the same time, within one wave. At least 1. Of a Ceph cluster, redundancy decides, and this is a bound on it.
     pub parallel_hosts: u32,
     /// Hosts that may download and try at the same time. At least 1.
     pub staging_parallel: u32,
@@ -78,6 +121,21 @@ pub struct LibvirtTarget {
     pub tcp: Option<LibvirtTcp>,
 }
 
+/// The Ceph release that every daemon of the cluster is brought to.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct CephTarget {
+    /// The exact point release.
+    pub version: Version,
+    /// Names a repository of the file.
+    pub repository: String,
+    /// Sorted by name.
+    pub packages: Vec<PackagePin>,
+    /// Hosts with an admin keyring, whose agents may ask and change the cluster. The first that is linked when the plan is made is taken.
+    pub admin: Vec<HostName>,
+    /// Names of pools whose thin redundancy the operator accepts for the while.
+    pub consent: BTreeSet<String>,
+}
+
 /// libvirtd's remote access.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct LibvirtTcp {
@@ -118,13 +176,6 @@ pub struct FleetHost {
     pub reserved: bool,
 }
 
-impl FleetHost {
-    /// Whether this voyage changes the host.
-    pub fn takes_part(&self) -> bool {
-        !self.reserved && self.roles.iter().any(|role| role.runs_guests())
-    }
-}
-
 /// What a host is for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
 #[serde(rename_all = "kebab-case")]
@@ -161,6 +212,14 @@ impl Role {
             Self::CephOsd => "ceph-osd",
             Self::CephMds => "ceph-mds",
             Self::CephRgw => "ceph-rgw",
+        }
+    }
+
+    /// Whether a host of this role has daemons of Ceph.
+    pub fn serves_ceph(self) -> bool {
+        match self {
+            Self::CephMon | Self::CephMgr | Self::CephOsd | Self::CephMds | Self::CephRgw => true,
+            Self::Controller | Self::Compute | Self::Spare => false,
         }
     }
 

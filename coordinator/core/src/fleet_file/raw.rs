@@ -14,6 +14,7 @@ pub(super) struct RawFile {
     pub(super) way: Option<Spanned<RawWay>>,
     pub(super) qemu: Option<Spanned<RawQemu>>,
     pub(super) libvirt: Option<Spanned<RawLibvirt>>,
+    pub(super) ceph: Option<Spanned<RawCeph>>,
     #[serde(default)]
     pub(super) repository: Vec<Spanned<RawRepository>>,
     #[serde(default)]
@@ -78,6 +79,16 @@ pub(super) struct RawTcp {
     pub(super) port: Option<Spanned<u16>>,
     pub(super) auth: Text,
     pub(super) acknowledge: Text,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct RawCeph {
+    pub(super) version: Text,
+    pub(super) repository: Text,
+    pub(super) packages: Option<Vec<Spanned<RawPackage>>>,
+    pub(super) admin: Texts,
+    pub(super) consent: Texts,
 }
 
 #[derive(Debug, Default, Deserialize)]

@@ -128,12 +128,12 @@ impl<'a> Builder<'a> {
 
     fn prepare(&mut self) {
         let target = self.target();
-        let fleet = target.fleet;
-        let qemu_pins = vec![fleet.qemu.package.clone()];
-        let libvirt_pins = fleet.libvirt.packages.clone();
+        let goal = target.goal;
+        let qemu_pins = vec![goal.qemu.package.clone()];
+        let libvirt_pins = goal.libvirt.packages.clone();
         let with_qemu = !self.input.state.qemu_done;
         let shared = with_qemu
-            && fleet.qemu.repository == fleet.libvirt.repository
+            && goal.qemu.repository == goal.libvirt.repository
             && target.qemu_hop.manager == target.libvirt_hop.manager;
         if shared {
             let pins = [libvirt_pins.clone(), qemu_pins.clone()].concat();
@@ -141,11 +141,11 @@ impl<'a> Builder<'a> {
                 "pin-packages",
                 "libvirt and qemu",
                 target.libvirt_hop,
-                &fleet.libvirt.repository,
+                &goal.libvirt.repository,
                 pins,
             );
         } else {
-            let repository = &fleet.libvirt.repository;
+            let repository = &goal.libvirt.repository;
             self.pin_repository(
                 "pin-libvirt",
                 "libvirt",
@@ -154,7 +154,7 @@ impl<'a> Builder<'a> {
                 libvirt_pins.clone(),
             );
             if with_qemu {
-                let repository = &fleet.qemu.repository;
+                let repository = &goal.qemu.repository;
                 self.pin_repository("pin-qemu", "qemu", target.qemu_hop, repository, qemu_pins.clone());
             }
         }
@@ -245,7 +245,7 @@ impl<'a> Builder<'a> {
 
     fn install(&mut self) {
         let target = self.target();
-        let qemu = &target.fleet.qemu;
+        let qemu = &target.goal.qemu;
         let version = &target.qemu_hop.to;
         if !self.input.state.qemu_done {
             self.push(
@@ -320,7 +320,7 @@ impl<'a> Builder<'a> {
 
         let install = PackagesInstall {
             manager: hop.manager,
-            install: target.fleet.libvirt.packages.clone(),
+            install: target.goal.libvirt.packages.clone(),
             undisturbed_units: part.daemon.undisturbed.clone(),
         };
         let title = format!("install libvirt {}; the running libvirtd stays as it is", hop.to);
@@ -329,7 +329,7 @@ impl<'a> Builder<'a> {
         for change in remote::changes(target, self.input.host, self.input.facts) {
             add(self, change.what, change.title, change.action, Undo::Record);
         }
-        let path = target.fleet.qemu.bin_directory.display();
+        let path = target.goal.qemu.bin_directory.display();
         let drop_in = UnitDropIn {
             unit: part.daemon.unit.clone(),
             name: "qemu-path".to_owned(),
@@ -385,8 +385,7 @@ impl<'a> Builder<'a> {
         }
         let mut title = "see that every guest is the same and new guests get the new qemu".to_owned();
         let address = self.input.host.address.as_ref();
-        if let (Some(tcp), Some(from), Some(address)) = (&target.fleet.libvirt.tcp, self.input.peer, address)
-        {
+        if let (Some(tcp), Some(from), Some(address)) = (&target.goal.libvirt.tcp, self.input.peer, address) {
             title.push_str("; libvirt answers over the network from a peer");
             gates.push(Gate::LibvirtTcpAnswers {
                 from: from.clone(),

@@ -1,5 +1,6 @@
 //! The planner: from a fleet file, an inventory and the catalog to a plan, or to the reasons why there is none.
 
+use super::ceph;
 use super::estimate::estimate;
 use super::finding::{About, is_blocker};
 use super::host::{self, HostInput};
@@ -13,7 +14,7 @@ use super::target::Target;
 use crate::catalog::{Catalog, Lookup};
 use crate::codes;
 use crate::digest;
-use crate::fleet_file::{Canary, FleetFile, FleetHost, OPEN_TCP_SENTENCE, TcpAuth};
+use crate::fleet_file::{Canary, FleetFile, FleetHost, Goal, GuestsTarget, OPEN_TCP_SENTENCE, TcpAuth};
 use crate::inventory::Inventory;
 use replank_common::finding::Finding;
 use replank_common::ids::{HostName, PlanId};
@@ -33,14 +34,21 @@ pub struct Input<'a> {
 /// # Errors
 /// [`Refused`] with every finding of the preflight, when at least one of them blocks.
 pub fn plan(input: &Input<'_>) -> Result<(Plan, PlanReport), Refused> {
+    match &input.fleet.goal {
+        Goal::Guests(goal) => plan_guests(input, goal),
+        Goal::Ceph(goal) => ceph::plan(input, goal),
+    }
+}
+
+fn plan_guests(input: &Input<'_>, goal: &GuestsTarget) -> Result<(Plan, PlanReport), Refused> {
     let Input { fleet, inventory, catalog, parent } = *input;
-    let target = Target::resolve(fleet, catalog).map_err(|findings| Refused { findings })?;
+    let target = Target::resolve(fleet, goal, catalog).map_err(|findings| Refused { findings })?;
     let mut findings = survey(&target, inventory);
     if findings.iter().any(is_blocker) {
         return Err(Refused { findings });
     }
 
-    let hosts: Vec<&FleetHost> = fleet.hosts.iter().filter(|host| host.takes_part()).collect();
+    let hosts: Vec<&FleetHost> = fleet.hosts.iter().filter(|host| fleet.takes_part(host)).collect();
     let passages: Vec<Passage> = hosts
         .iter()
         .enumerate()
@@ -48,8 +56,7 @@ pub fn plan(input: &Input<'_>) -> Result<(Plan, PlanReport), Refused> {
         .collect();
     let already_done =
         passages.iter().filter(|host| host.steps.is_none()).map(|host| host.name.clone()).collect();
-    let untouched =
-        fleet.hosts.iter().filter(|host| !host.takes_part()).map(|host| host.name.clone()).collect();
+    let untouched = untouched(fleet);
 
     let pace = PlannedPace {
         parallel_hosts: fleet.pace.parallel_hosts,
@@ -61,13 +68,9 @@ pub fn plan(input: &Input<'_>) -> Result<(Plan, PlanReport), Refused> {
         parent: parent.cloned(),
         fleet: fleet.name.clone(),
         summary: summary(&target),
-        input: InputDigests {
-            fleet_file: digest::of(fleet),
-            inventory: inventory.digest(),
-            catalog: catalog.digest(),
-        },
+        input: digests(input),
         pace,
-        acknowledged: acknowledged(fleet),
+        acknowledged: acknowledged(goal),
         hosts: ordered.hosts,
         holds: ordered.holds,
         points_of_no_return: ordered.points_of_no_return,
@@ -76,6 +79,20 @@ pub fn plan(input: &Input<'_>) -> Result<(Plan, PlanReport), Refused> {
     };
     let report = PlanReport { findings, already_done, untouched, estimate: estimate(&plan) };
     Ok((plan, report))
+}
+
+/// Hosts of the fleet file that take no part.
+pub(super) fn untouched(fleet: &FleetFile) -> Vec<HostName> {
+    fleet.hosts.iter().filter(|host| !fleet.takes_part(host)).map(|host| host.name.clone()).collect()
+}
+
+/// What the plan is computed from.
+pub(super) fn digests(input: &Input<'_>) -> InputDigests {
+    InputDigests {
+        fleet_file: digest::of(input.fleet),
+        inventory: input.inventory.digest(),
+        catalog: input.catalog.digest(),
+    }
 }
 
 fn passage(
@@ -89,7 +106,7 @@ fn passage(
     let facts = inventory.hosts.get(&host.name)?;
     let state = HostState::of(target, host, facts);
     let peer = peer(target.fleet, inventory, hosts, index);
-    if !state.is_done() && target.fleet.libvirt.tcp.is_some() && peer.is_none() {
+    if !state.is_done() && target.goal.libvirt.tcp.is_some() && peer.is_none() {
         findings.push(About::host(codes::NO_PEER, &host.name, "libvirt over TCP").notes(
             "there is no other host with an agent, and a host's word for itself proves nothing: the check is left out",
             "try it from a machine of yours after the run",
@@ -126,13 +143,13 @@ fn peer<'a>(
         .find(|name| *name != own && inventory.hosts.contains_key(name))
 }
 
-fn acknowledged(fleet: &FleetFile) -> Vec<String> {
-    let open = fleet.libvirt.tcp.as_ref().is_some_and(|tcp| tcp.auth == TcpAuth::None);
+fn acknowledged(goal: &GuestsTarget) -> Vec<String> {
+    let open = goal.libvirt.tcp.as_ref().is_some_and(|tcp| tcp.auth == TcpAuth::None);
     if open { vec![OPEN_TCP_SENTENCE.to_owned()] } else { Vec::new() }
 }
 
 fn summary(target: &Target<'_>) -> Vec<String> {
-    let qemu = &target.fleet.qemu;
+    let qemu = &target.goal.qemu;
     let (from, to) = (&target.qemu_hop.from, &target.qemu_hop.to);
     let mut lines = vec![
         format!(
@@ -151,7 +168,7 @@ fn summary(target: &Target<'_>) -> Vec<String> {
                 .to_owned()
         }
     });
-    if let Some(tcp) = &target.fleet.libvirt.tcp {
+    if let Some(tcp) = &target.goal.libvirt.tcp {
         lines.push(format!("libvirtd answers other hosts on {}", remote::describe(tcp)));
     }
     lines

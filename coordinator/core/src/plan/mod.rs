@@ -4,6 +4,7 @@
 //! it is made (`make`, `host`, `order`) and how it reads (`show`). Never reads a clock or draws a random number: the same
 //! input gives the same bytes.
 
+mod ceph;
 mod estimate;
 mod file;
 mod finding;

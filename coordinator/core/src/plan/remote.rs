@@ -51,7 +51,7 @@ fn bind_address(tcp: &LibvirtTcp, host: &FleetHost) -> Option<IpAddr> {
 
 /// The socket that listens, where systemd does.
 pub(super) fn socket(target: &Target<'_>) -> Option<String> {
-    let tcp = target.fleet.libvirt.tcp.as_ref()?;
+    let tcp = target.goal.libvirt.tcp.as_ref()?;
     match &target.libvirt.remote {
         RemoteRow::Sockets { tcp_socket, tls_socket, .. } => Some(match tcp.auth {
             TcpAuth::Tls => tls_socket.clone(),
@@ -87,7 +87,7 @@ fn listen_settings(tcp: &LibvirtTcp, bind: Option<IpAddr>) -> Vec<Setting> {
 
 /// What is to be changed on a host, in order.
 pub(super) fn changes(target: &Target<'_>, host: &FleetHost, facts: &Facts) -> Vec<Change> {
-    let Some(tcp) = &target.fleet.libvirt.tcp else { return Vec::new() };
+    let Some(tcp) = &target.goal.libvirt.tcp else { return Vec::new() };
     let bind = bind_address(tcp, host);
     let edit = |path: &std::path::Path, dialect, settings, create| {
         Action::FileEdit(FileEdit { path: path.to_owned(), dialect, settings, create })
@@ -165,7 +165,7 @@ fn with_listen(arguments: &str) -> String {
 
 /// Whether the host's facts show the remote access that is wanted.
 pub(super) fn is_done(target: &Target<'_>, host: &FleetHost, facts: &Facts, libvirt: &LibvirtFacts) -> bool {
-    let Some(tcp) = &target.fleet.libvirt.tcp else { return true };
+    let Some(tcp) = &target.goal.libvirt.tcp else { return true };
     let bind = bind_address(tcp, host);
     let says = |setting: &Setting| {
         let wanted = match setting.values.as_slice() {

@@ -40,13 +40,13 @@ fn qemu_done(target: &Target<'_>, facts: &Facts) -> bool {
         .emulators
         .iter()
         .any(|fact| fact.path == emulator && fact.version.as_ref() == Some(&target.qemu_hop.to));
-    runs && is_installed(facts, target.qemu_hop.manager, &target.fleet.qemu.package)
+    runs && is_installed(facts, target.qemu_hop.manager, &target.goal.qemu.package)
 }
 
 fn libvirt_done(target: &Target<'_>, host: &FleetHost, facts: &Facts) -> bool {
     let Some(libvirt) = &facts.libvirt else { return false };
     let emulator = target.emulator();
-    let pins = &target.fleet.libvirt.packages;
+    let pins = &target.goal.libvirt.packages;
     pins.iter().all(|pin| is_installed(facts, target.libvirt_hop.manager, pin))
         && libvirt.running_version.as_ref() == Some(&target.libvirt_hop.to)
         && !libvirt.default_emulators.is_empty()

@@ -3,7 +3,7 @@
 use super::finding::About;
 use crate::catalog::{Catalog, FlawGuard, Hop, LibvirtPart, Part, QemuPart};
 use crate::codes;
-use crate::fleet_file::FleetFile;
+use crate::fleet_file::{FleetFile, GuestsTarget};
 use replank_common::action::{PackagePin, Repository};
 use replank_common::facts::PackageManager;
 use replank_common::finding::Finding;
@@ -11,10 +11,11 @@ use replank_common::version::Version;
 use std::collections::BTreeSet;
 use std::path::PathBuf;
 
-/// The two hops of a voyage, and what was said of them.
+/// The two hops of a voyage over guests' hosts, and what was said of them.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Target<'a> {
     pub(super) fleet: &'a FleetFile,
+    pub(super) goal: &'a GuestsTarget,
     pub(super) catalog: &'a Catalog,
     pub(super) qemu_hop: &'a Hop,
     pub(super) qemu: &'a QemuPart,
@@ -25,15 +26,21 @@ pub(super) struct Target<'a> {
 impl<'a> Target<'a> {
     /// # Errors
     /// The blockers that leave no target to speak of.
-    pub(super) fn resolve(fleet: &'a FleetFile, catalog: &'a Catalog) -> Result<Self, Vec<Finding>> {
+    pub(super) fn resolve(
+        fleet: &'a FleetFile,
+        goal: &'a GuestsTarget,
+        catalog: &'a Catalog,
+    ) -> Result<Self, Vec<Finding>> {
         let mut findings = Vec::new();
         let mut qemu = Vec::new();
         let mut libvirt = Vec::new();
+        let mut others = 0;
         for id in &fleet.hops {
             match catalog.hops.get(id) {
                 Some(hop) => match &hop.part {
                     Part::Qemu(part) => qemu.push((hop, part)),
                     Part::Libvirt(part) => libvirt.push((hop, part)),
+                    Part::Ceph(_) => others += 1,
                 },
                 None => findings.push(About::fleet(codes::HOP_UNKNOWN, format!("hop {id}")).blocks(
                     "the catalog has no such hop",
@@ -42,14 +49,19 @@ impl<'a> Target<'a> {
             }
         }
         match (qemu.as_slice(), libvirt.as_slice()) {
-            ([(qemu_hop, qemu)], [(libvirt_hop, libvirt)]) if findings.is_empty() => {
-                Ok(Self { fleet, catalog, qemu_hop, qemu, libvirt_hop, libvirt })
+            ([(qemu_hop, qemu)], [(libvirt_hop, libvirt)]) if findings.is_empty() && others == 0 => {
+                Ok(Self { fleet, goal, catalog, qemu_hop, qemu, libvirt_hop, libvirt })
             }
             (qemu, libvirt) => {
                 if findings.is_empty() {
                     findings.push(About::fleet(codes::HOP_PAIR, "fleet.hops").blocks(
-                        format!("it names {} hops of qemu and {} of libvirt", qemu.len(), libvirt.len()),
-                        "name one of each: this release takes a host's qemu and libvirt together",
+                        format!(
+                            "it names {} hops of qemu and {} of libvirt, and {others} of Ceph",
+                            qemu.len(),
+                            libvirt.len()
+                        ),
+                        "name one of qemu and one of libvirt: this release takes a host's qemu and libvirt together, and the \
+                         Ceph cluster with a fleet file of its own",
                     ));
                 }
                 Err(findings)
@@ -59,7 +71,7 @@ impl<'a> Target<'a> {
 
     /// The new emulator's path.
     pub(super) fn emulator(&self) -> PathBuf {
-        self.fleet.qemu.bin_directory.join(&self.qemu.emulator)
+        self.goal.qemu.bin_directory.join(&self.qemu.emulator)
     }
 
     /// The repository of a component, which the fleet file's own check has found to exist.
@@ -72,8 +84,8 @@ impl<'a> Target<'a> {
         let mut findings = Vec::new();
         self.check_versions(&mut findings);
         self.check_repositories(&mut findings);
-        let qemu = (self.qemu_hop, &self.fleet.qemu.build_has);
-        let libvirt = (self.libvirt_hop, &self.fleet.libvirt.build_has);
+        let qemu = (self.qemu_hop, &self.goal.qemu.build_has);
+        let libvirt = (self.libvirt_hop, &self.goal.libvirt.build_has);
         for (hop, build_has) in [qemu, libvirt] {
             check_flaws(hop, build_has, &mut findings);
         }
@@ -81,7 +93,7 @@ impl<'a> Target<'a> {
     }
 
     fn check_versions(&self, findings: &mut Vec<Finding>) {
-        let qemu = &self.fleet.qemu;
+        let qemu = &self.goal.qemu;
         if qemu.version != self.qemu_hop.to {
             findings.push(About::fleet(codes::TARGET_VERSION, "qemu.version").blocks(
                 format!("{} is not where the hop {} leads", qemu.version, self.qemu_hop.id),
@@ -89,7 +101,7 @@ impl<'a> Target<'a> {
             ));
         }
         let known = |pin: &&PackagePin| self.libvirt_hop.packages.names.contains(&pin.name);
-        for pin in self.fleet.libvirt.packages.iter().filter(known) {
+        for pin in self.goal.libvirt.packages.iter().filter(known) {
             if !upstream(&pin.version).is_of_series(&self.libvirt_hop.to) {
                 findings.push(About::fleet(codes::TARGET_VERSION, format!("package {}", pin.name)).blocks(
                     format!("{} is not {}, where the hop leads", pin.version, self.libvirt_hop.to),
@@ -98,7 +110,7 @@ impl<'a> Target<'a> {
             }
         }
         for name in &self.libvirt_hop.packages.required {
-            if !self.fleet.libvirt.packages.iter().any(|pin| pin.name == *name) {
+            if !self.goal.libvirt.packages.iter().any(|pin| pin.name == *name) {
                 findings.push(About::fleet(codes::PACKAGE_NOT_PINNED, format!("package {name}")).blocks(
                     "libvirt cannot be upgraded without it, and the fleet file does not pin it",
                     "add it to libvirt.packages with its exact version",
@@ -109,8 +121,8 @@ impl<'a> Target<'a> {
 
     fn check_repositories(&self, findings: &mut Vec<Finding>) {
         let uses = [
-            ("qemu.repository", &self.fleet.qemu.repository, self.qemu_hop.manager),
-            ("libvirt.repository", &self.fleet.libvirt.repository, self.libvirt_hop.manager),
+            ("qemu.repository", &self.goal.qemu.repository, self.qemu_hop.manager),
+            ("libvirt.repository", &self.goal.libvirt.repository, self.libvirt_hop.manager),
         ];
         let mut told = BTreeSet::new();
         for (key, name, manager) in uses {

@@ -1,7 +1,7 @@
 //! Every kind of mistake in a fleet file: its code, its place, and as many at once as there are.
 
-use crate::support::{DEBIAN_TOML, EL7_TOML};
-use replank_core::fleet_file::{Canary, Listen, Mistakes, TcpAuth, parse};
+use crate::support::{CEPH_TOML, DEBIAN_TOML, EL7_TOML};
+use replank_core::fleet_file::{Canary, Goal, Listen, Mistakes, TcpAuth, parse};
 use replank_core::plan::Way;
 
 fn mistakes(text: &str) -> Mistakes {
@@ -11,17 +11,89 @@ fn mistakes(text: &str) -> Mistakes {
 #[test]
 fn the_examples_mean_what_they_say() {
     let debian = parse("debian.toml", DEBIAN_TOML).unwrap();
-    let tcp = debian.libvirt.tcp.unwrap();
+    let Goal::Guests(goal) = &debian.goal else { panic!("{debian:?}") };
+    let tcp = goal.libvirt.tcp.as_ref().unwrap();
     assert_eq!((tcp.port, tcp.auth), (16509, TcpAuth::None));
     assert_eq!(debian.pace.canary, Canary::Count(1));
-    assert_eq!(debian.qemu.bin_directory.to_str(), Some("/opt/qemu/10.0.2/bin"));
+    assert_eq!(goal.qemu.bin_directory.to_str(), Some("/opt/qemu/10.0.2/bin"));
 
     let el7 = parse("el7.toml", EL7_TOML).unwrap();
-    assert_eq!(el7.libvirt.tcp.unwrap().listen, Listen::OwnAddress);
+    let Goal::Guests(goal) = &el7.goal else { panic!("{el7:?}") };
+    assert_eq!(goal.libvirt.tcp.as_ref().unwrap().listen, Listen::OwnAddress);
     assert_eq!(el7.pace.deadline_percent, 150);
-    let parts: Vec<bool> = el7.hosts.iter().map(|host| host.takes_part()).collect();
+    let parts: Vec<bool> = el7.hosts.iter().map(|host| el7.takes_part(host)).collect();
     assert_eq!(parts, [false, true, true, true, true, true, true, false]);
     assert!(el7.hosts.iter().all(|host| host.way == Way::InPlace));
+}
+
+#[test]
+fn a_fleet_file_of_ceph_means_what_it_says() {
+    let fleet = parse("ceph.toml", CEPH_TOML).unwrap();
+    let Goal::Ceph(goal) = &fleet.goal else { panic!("{fleet:?}") };
+    assert_eq!(goal.version.as_str(), "16.2.15");
+    assert_eq!(goal.admin.iter().map(|name| name.as_str()).collect::<Vec<_>>(), ["ceph1", "ceph2"]);
+    assert!(goal.consent.is_empty() && goal.packages.windows(2).all(|pair| pair[0].name < pair[1].name));
+    let parts: Vec<bool> = fleet.hosts.iter().map(|host| fleet.takes_part(host)).collect();
+    assert_eq!(parts, [true, true, true, false]);
+    // Redundancy decides how many hosts of a wave may be down, unless the file says less.
+    assert!(fleet.pace.parallel_hosts >= 1000);
+    assert_eq!(
+        parse("c", &CEPH_TOML.replace("[pace]", "[pace]\nparallel_hosts = 2")).unwrap().pace.parallel_hosts,
+        2
+    );
+    // A host with an admin keyring and no daemon takes part as the one that is asked.
+    let asked = CEPH_TOML.replace("admin = [\"ceph1\", \"ceph2\"]", "admin = [\"client\"]");
+    let fleet = parse("c", &asked).unwrap();
+    assert!(fleet.takes_part(&fleet.hosts[3]));
+}
+
+/// One change to the example of Ceph, the code it must have, and where it must point.
+#[test]
+fn each_mistake_about_ceph_has_its_code_and_place() {
+    let cases: &[(&str, &str, &str, &str, &str)] = &[
+        ("version = \"16.2.15\"\n", "", "RP1004", "ceph.version", "[ceph]"),
+        ("version = \"16.2.15\"", "version = \"16.*\"", "RP1013", "ceph.version", "\"16.*\""),
+        ("repository = \"ceph\"", "repository = \"cehp\"", "RP1010", "ceph.repository", "\"cehp\""),
+        ("admin = [\"ceph1\", \"ceph2\"]\n", "", "RP1004", "ceph.admin", "[ceph]"),
+        ("admin = [\"ceph1\"", "admin = [\"ceph9\"", "RP1010", "ceph.admin", "\"ceph9\""),
+        ("admin = [\"ceph1\"", "admin = [\"Ceph1\"", "RP1005", "ceph.admin", "\"Ceph1\""),
+        ("admin = [\"ceph1\", ", "admin = [\"ceph2\", ", "RP1006", "ceph.admin", "\"ceph2\"]"),
+        ("consent = []", "consents = []", "RP1002", "ceph.consents", "consents"),
+        ("consent = []", "consent = \"rbd\"", "RP1003", "ceph.consent", "\"rbd\""),
+        ("canary = 1", "canary = [\"client\"]", "RP1010", "pace.canary", "[\"client\"]"),
+        ("[ceph]", "[cehp]", "RP1002", "cehp", "cehp"),
+        (
+            "name = \"ceph-mgr\"",
+            "name = \"ceph-mon\"",
+            "RP1006",
+            "ceph.packages[5].name",
+            "{ name = \"ceph-mon\", version = \"16.2.15+ds-0+deb12u2\" },\n    { name = \"ceph-mgr-m",
+        ),
+        ("[ceph]", "[qemu]\nversion = \"1\"\n\n[ceph]", "RP1014", "qemu, libvirt", "[qemu]"),
+    ];
+    for (from, to, code, subject, at) in cases {
+        let text = CEPH_TOML.replacen(from, to, 1);
+        assert_ne!(text, CEPH_TOML, "{from}");
+        let Mistakes { mistakes, .. } = mistakes(&text);
+        let [mistake] = mistakes.as_slice() else { panic!("{from} → {to}: {mistakes:#?}") };
+        assert_eq!((mistake.code, mistake.subject.as_str()), (*code, *subject), "{from} → {to}: {mistake:?}");
+        let offset = text.find(at).unwrap_or_else(|| panic!("{at} is not in the text"));
+        let line = text[..offset].matches('\n').count() + 1;
+        assert_eq!(mistake.line, line, "{from} → {to}: {mistake:?}");
+        assert!(!mistake.remedy.is_empty() && !mistake.problem.is_empty(), "{mistake:?}");
+    }
+}
+
+#[test]
+fn a_fleet_file_without_a_goal_is_told_both_ways() {
+    let at = CEPH_TOML.find("[ceph]").unwrap();
+    let text = format!("{}{}", &CEPH_TOML[..at], &CEPH_TOML[CEPH_TOML.find("[[repository]]").unwrap()..]);
+    let mistakes = mistakes(&text).mistakes;
+    let [mistake] = mistakes.as_slice() else { panic!("{mistakes:#?}") };
+    assert_eq!((mistake.code, mistake.subject.as_str()), ("RP1004", "qemu, libvirt or ceph"));
+    // One of the pair asks for the other.
+    let half = DEBIAN_TOML.replace("[libvirt]", "[[unused]]").replace("[libvirt.tcp]", "[unused2]");
+    assert!(parse("f", &half).unwrap_err().to_string().contains("the section `[libvirt]` is missing"));
 }
 
 #[test]

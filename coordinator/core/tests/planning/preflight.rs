@@ -280,7 +280,7 @@ fn ways_of_listening_with_which_libvirtd_would_not_start() {
     neutralised(&World::el7(), "RP2018", "listen_tls = 0");
 
     let mut world = World::debian();
-    world.fleet.libvirt.tcp =
+    world.guests().libvirt.tcp =
         Some(LibvirtTcp { listen: Listen::OwnAddress, port: 16514, auth: TcpAuth::Tls });
     blocks(&world, "RP2019", Some("compute1"), "certificates");
     for name in ["compute1", "compute2", "compute3"] {
@@ -296,13 +296,13 @@ fn ways_of_listening_with_which_libvirtd_would_not_start() {
 fn mistakes_between_fleet_file_and_catalog() {
     fleet_blocks("RP2001", "debian-12-qemu-7.2-to-10.0.2", |world| world.fleet.hops[0] = "qemu-8".to_owned());
     fleet_blocks("RP2002", "1 hops of qemu and 0 of libvirt", |world| world.fleet.hops.truncate(1));
-    fleet_blocks("RP2003", "write 10.0.2", |world| world.fleet.qemu.version = version("10.0.3"));
+    fleet_blocks("RP2003", "write 10.0.2", |world| world.guests().qemu.version = version("10.0.3"));
     fleet_blocks("RP2003", "libvirt0", |world| {
-        let pins = &mut world.fleet.libvirt.packages;
+        let pins = &mut world.guests().libvirt.packages;
         pins.iter_mut().find(|pin| pin.name == "libvirt0").unwrap().version = "11.4.0-1".to_owned();
     });
     fleet_blocks("RP2004", "libvirt-daemon-system", |world| {
-        world.fleet.libvirt.packages.retain(|pin| pin.name != "libvirt-daemon-system");
+        world.guests().libvirt.packages.retain(|pin| pin.name != "libvirt-daemon-system");
     });
     fleet_blocks("RP2005", "not a repository for apt", |world| {
         let url = "https://packages.example/".to_owned();
@@ -311,14 +311,14 @@ fn mistakes_between_fleet_file_and_catalog() {
     });
     fleet_blocks("RP2005", "no repository", |world| world.fleet.repositories.clear());
     fleet_blocks("RP2007", "nothing that the hop", |world| {
-        world.fleet.qemu.build_has.insert("cb182eb11d".to_owned());
+        world.guests().qemu.build_has.insert("cb182eb11d".to_owned());
     });
 }
 
 #[test]
 fn a_libvirt_3_2_without_the_fix_for_network_interfaces() {
     let mut world = World::el7();
-    world.fleet.libvirt.build_has.remove("cb182eb11d");
+    world.guests().libvirt.build_has.remove("cb182eb11d");
     blocks(&world, "RP2007", None, "kills each guest with an interface of a libvirt network");
 }
 

@@ -85,7 +85,7 @@ fn world(random: &RandomFleet) -> World {
     } else {
         Listen::OwnAddress
     };
-    world.fleet.libvirt.tcp = random.auth.map(|auth| LibvirtTcp { listen, port: 16509, auth });
+    world.guests().libvirt.tcp = random.auth.map(|auth| LibvirtTcp { listen, port: 16509, auth });
     for (number, random_host) in random.hosts.iter().enumerate() {
         let name = host(&format!("h{number}.example"));
         world.fleet.hosts.push(FleetHost {

@@ -6,13 +6,14 @@ use replank_common::facts::{EmulatorFact, Facts, PackageFact, UnitFact};
 use replank_common::ids::{GuestUuid, HostName};
 use replank_common::version::Version;
 use replank_core::catalog::Catalog;
-use replank_core::fleet_file::{self, FleetFile};
+use replank_core::fleet_file::{self, FleetFile, Goal, GuestsTarget};
 use replank_core::inventory::Inventory;
 use replank_core::plan::{Input, Plan, PlanReport, Refused, Work, plan};
 use std::path::PathBuf;
 
 pub const DEBIAN_TOML: &str = include_str!("../fixtures/debian.toml");
 pub const DEBIAN_JSON: &[u8] = include_bytes!("../fixtures/debian.inventory.json");
+pub const CEPH_TOML: &str = include_str!("../fixtures/ceph.toml");
 pub const EL7_TOML: &str = include_str!("../fixtures/el7.toml");
 pub const EL7_JSON: &[u8] = include_bytes!("../fixtures/el7.inventory.json");
 
@@ -43,6 +44,14 @@ impl World {
             fleet: fleet_file::parse(name, fleet).unwrap_or_else(|mistakes| panic!("{mistakes}")),
             inventory: Inventory::from_bytes(inventory).unwrap(),
             catalog: Catalog::load(&[]).unwrap(),
+        }
+    }
+
+    /// What a voyage over guests' hosts is to reach.
+    pub fn guests(&mut self) -> &mut GuestsTarget {
+        match &mut self.fleet.goal {
+            Goal::Guests(goal) => goal,
+            Goal::Ceph(_) => panic!("a fleet of Ceph"),
         }
     }
 

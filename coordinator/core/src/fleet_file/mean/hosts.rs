@@ -1,7 +1,7 @@
 //! `[[host]]`.
 
 use super::super::mistake::Notebook;
-use super::super::model::{FleetHost, LibvirtTcp, Listen, Role};
+use super::super::model::{FleetHost, Goal, Listen, Role};
 use super::super::raw::RawHost;
 use super::read::{Section, way, word};
 use crate::codes;
@@ -23,7 +23,7 @@ pub(super) struct Hosts {
 pub(super) fn hosts(
     raw: Vec<Spanned<RawHost>>,
     default_way: Option<Way>,
-    tcp: Option<&LibvirtTcp>,
+    goal: Option<&Goal>,
     notes: &mut Notebook<'_>,
 ) -> Option<Hosts> {
     if raw.is_empty() {
@@ -46,7 +46,7 @@ pub(super) fn hosts(
         let canary = raw.get_ref().canary.as_ref().is_some_and(|flag| *flag.get_ref());
         let name_at = raw.get_ref().name.as_ref().map_or(at.clone(), Spanned::span);
         let mut section = Section::new(format!("host[{}]", index + 1), at, notes);
-        let Some(host) = host(raw.into_inner(), default_way, tcp, &mut section) else {
+        let Some(host) = host(raw.into_inner(), default_way, goal, &mut section) else {
             whole = false;
             continue;
         };
@@ -54,11 +54,13 @@ pub(super) fn hosts(
             let problem = format!("`{}` is host[{first}] already", host.name);
             section.wrong(name_at.clone(), codes::FLEET_TWICE, "name", problem, "keep one of them");
         }
-        if canary && host.takes_part() {
+        // Without a goal there are mistakes enough.
+        let takes_part = goal.is_none_or(|goal| goal.takes(&host));
+        if canary && takes_part {
             found.canaries.push(host.name.clone());
         } else if canary {
-            let problem =
-                format!("`{}` takes no part: it is reserved or has no role compute or spare", host.name);
+            let who = goal.map_or("role", Goal::who);
+            let problem = format!("`{}` takes no part: it is reserved or has no {who}", host.name);
             section.wrong(
                 name_at,
                 codes::FLEET_REFERENCE,
@@ -75,7 +77,7 @@ pub(super) fn hosts(
 fn host(
     raw: RawHost,
     default_way: Option<Way>,
-    tcp: Option<&LibvirtTcp>,
+    goal: Option<&Goal>,
     section: &mut Section<'_, '_>,
 ) -> Option<FleetHost> {
     let RawHost { name, roles, way: own_way, canary: _, address, reserved } = raw;
@@ -105,7 +107,11 @@ fn host(
         address,
         reserved: reserved.is_some_and(Spanned::into_inner),
     };
-    let listens = tcp.filter(|_| host.takes_part());
+    let tcp = match goal {
+        Some(Goal::Guests(guests)) => guests.libvirt.tcp.as_ref(),
+        Some(Goal::Ceph(_)) | None => None,
+    };
+    let listens = tcp.filter(|_| goal.is_some_and(|goal| goal.takes(&host)));
     match (listens, &host.address) {
         (None, _) => {}
         (Some(_), None) => {

@@ -1,11 +1,12 @@
 //! From what was typed to what is meant, with every mistake on the way.
 
+mod goal;
 mod hosts;
 mod read;
 mod targets;
 
 use super::mistake::{Mistakes, Notebook};
-use super::model::{Canary, FleetFile, Pace};
+use super::model::{Canary, FleetFile, Goal, Pace};
 use super::raw::{RawFile, RawPace};
 use super::strike;
 use crate::codes;
@@ -48,7 +49,7 @@ pub fn parse(file: &str, text: &str) -> Result<FleetFile, Mistakes> {
 }
 
 fn mean(raw: RawFile, notes: &mut Notebook<'_>) -> Option<FleetFile> {
-    let RawFile { fleet, pace, way, qemu, libvirt, repository, host } = raw;
+    let RawFile { fleet, pace, way, qemu, libvirt, ceph, repository, host } = raw;
 
     let (fleet, at) = sections(fleet, "fleet", notes)?;
     let mut section = Section::new("fleet", at, notes);
@@ -59,18 +60,16 @@ fn mean(raw: RawFile, notes: &mut Notebook<'_>) -> Option<FleetFile> {
 
     let default_way = default_way(way, notes);
     let repositories = targets::repositories(repository, notes);
-    let qemu = targets::qemu(qemu, repositories.as_ref(), notes);
-    let libvirt = targets::libvirt(libvirt, repositories.as_ref(), notes);
-    let tcp = libvirt.as_ref().and_then(|libvirt| libvirt.tcp.as_ref());
-    let hosts = hosts::hosts(host, default_way, tcp, notes);
-    let pace = pace_of(pace, hosts.as_ref(), notes);
+    let goal = goal::goal(qemu, libvirt, ceph, repositories.as_ref(), notes);
+    let hosts = hosts::hosts(host, default_way, goal.as_ref().map(|aim| &aim.goal), notes);
+    let goal = goal.and_then(|aim| goal::resolve(aim, hosts.as_ref(), notes));
+    let pace = pace_of(pace, goal.as_ref(), hosts.as_ref(), notes);
 
     Some(FleetFile {
         name: name?,
         hops: hops?,
         pace: pace?,
-        qemu: qemu?,
-        libvirt: libvirt?,
+        goal: goal?,
         repositories: repositories?,
         hosts: hosts?.hosts,
     })
@@ -105,16 +104,22 @@ fn default_way(raw: Option<Spanned<super::raw::RawWay>>, notes: &mut Notebook<'_
 
 fn pace_of(
     raw: Option<Spanned<RawPace>>,
+    goal: Option<&Goal>,
     hosts: Option<&hosts::Hosts>,
     notes: &mut Notebook<'_>,
 ) -> Option<Pace> {
     let RawPace { parallel_hosts, staging_parallel, canary, spare_bytes, deadline_percent } =
         raw.map(Spanned::into_inner).unwrap_or_default();
-    let parallel_hosts = number("pace.parallel_hosts", parallel_hosts, 1, 1..MAX_PARALLEL + 1, notes);
+    let default = match goal {
+        // How many OSDs may be down at once is for the placement groups to say.
+        Some(Goal::Ceph(_)) => MAX_PARALLEL,
+        Some(Goal::Guests(_)) | None => 1,
+    };
+    let parallel_hosts = number("pace.parallel_hosts", parallel_hosts, default, 1..MAX_PARALLEL + 1, notes);
     let staging_parallel = number("pace.staging_parallel", staging_parallel, 4, 1..MAX_PARALLEL + 1, notes);
     let deadline_percent =
         number("pace.deadline_percent", deadline_percent, 100, 100..MAX_DEADLINE_PERCENT + 1, notes);
-    let canary = canary_of(canary, hosts, notes);
+    let canary = canary_of(canary, goal, hosts, notes);
     Some(Pace {
         parallel_hosts: parallel_hosts?,
         staging_parallel: staging_parallel?,
@@ -148,6 +153,7 @@ fn number(
 /// `pace.canary` as a number or as names; or `canary = true` at hosts; but not both.
 fn canary_of(
     typed: Option<Spanned<toml::Value>>,
+    goal: Option<&Goal>,
     hosts: Option<&hosts::Hosts>,
     notes: &mut Notebook<'_>,
 ) -> Option<Canary> {
@@ -183,19 +189,19 @@ fn canary_of(
             return None;
         }
     };
-    let hosts = hosts?;
+    let (goal, hosts) = (goal?, hosts?);
     let mut chosen = std::collections::BTreeSet::new();
     for name in names {
         let name = name.as_str().map_or_else(|| name.to_string(), str::to_owned);
         match hosts.hosts.iter().find(|host| host.name.as_str() == name) {
-            Some(host) if host.takes_part() => {
+            Some(host) if goal.takes(host) => {
                 chosen.insert(host.name.clone());
             }
             Some(_) => notes.note(
                 at.clone(),
                 codes::FLEET_REFERENCE,
                 subject,
-                format!("`{name}` takes no part: it is reserved or has no role compute or spare"),
+                format!("`{name}` takes no part: it is reserved or has no {}", goal.who()),
                 "name a host that is to be changed",
             ),
             None => notes.note(

@@ -1,4 +1,4 @@
-//! `[[repository]]`, `[qemu]`, `[libvirt]`, `[libvirt.tcp]`.
+//! `[[repository]]`, `[qemu]`, `[libvirt]`, `[libvirt.tcp]`; what `[ceph]` has in common with them.
 
 use super::super::mistake::Notebook;
 use super::super::model::{LibvirtTarget, LibvirtTcp, Listen, OPEN_TCP_SENTENCE, QemuTarget, TcpAuth};
@@ -16,7 +16,7 @@ use toml::Spanned;
 const TCP_PORT: u16 = 16509;
 const TLS_PORT: u16 = 16514;
 
-type Repositories = BTreeMap<String, Repository>;
+pub(super) type Repositories = BTreeMap<String, Repository>;
 
 pub(super) fn repositories(
     raw: Vec<Spanned<RawRepository>>,
@@ -131,7 +131,7 @@ fn one_line(key: &str, typed: Spanned<String>, section: &mut Section<'_, '_>) ->
     Some(typed.into_inner())
 }
 
-fn known_repository(
+pub(super) fn known_repository(
     typed: Option<Spanned<String>>,
     repositories: Option<&Repositories>,
     section: &mut Section<'_, '_>,
@@ -146,7 +146,7 @@ fn known_repository(
     Some(typed.into_inner())
 }
 
-fn pin(raw: RawPackage, section: &mut Section<'_, '_>) -> Option<PackagePin> {
+pub(super) fn pin(raw: RawPackage, section: &mut Section<'_, '_>) -> Option<PackagePin> {
     let name = section.text("name", raw.name, "name = \"libvirt-daemon\"");
     let name = name.and_then(|name| section.package_name("name", name));
     let version = section.text("version", raw.version, "version = \"11.3.0-2~bpo12+1\"");
@@ -154,7 +154,7 @@ fn pin(raw: RawPackage, section: &mut Section<'_, '_>) -> Option<PackagePin> {
     Some(PackagePin { name: name?, version: version? })
 }
 
-fn set(list: Option<Vec<Spanned<String>>>) -> BTreeSet<String> {
+pub(super) fn set(list: Option<Vec<Spanned<String>>>) -> BTreeSet<String> {
     list.unwrap_or_default().into_iter().map(Spanned::into_inner).collect()
 }
 
@@ -246,7 +246,7 @@ pub(super) fn libvirt(
             None
         }
     };
-    let packages = packages.and_then(|packages| pins(packages, section.notes));
+    let packages = packages.and_then(|packages| pins("libvirt", packages, section.notes));
     let tcp = match tcp {
         Some(raw) => {
             let at = raw.span();
@@ -257,12 +257,17 @@ pub(super) fn libvirt(
     Some(LibvirtTarget { repository: repository?, packages: packages?, build_has: set(build_has), tcp: tcp? })
 }
 
-fn pins(raw: Vec<Spanned<RawPackage>>, notes: &mut Notebook<'_>) -> Option<Vec<PackagePin>> {
+/// The packages of the section `of`, sorted by name.
+pub(super) fn pins(
+    of: &str,
+    raw: Vec<Spanned<RawPackage>>,
+    notes: &mut Notebook<'_>,
+) -> Option<Vec<PackagePin>> {
     let mut found: BTreeMap<String, PackagePin> = BTreeMap::new();
     let mut whole = true;
     for (index, raw) in raw.into_iter().enumerate() {
         let at = raw.span();
-        let mut section = Section::new(format!("libvirt.packages[{}]", index + 1), at.clone(), notes);
+        let mut section = Section::new(format!("{of}.packages[{}]", index + 1), at.clone(), notes);
         let Some(pin) = pin(raw.into_inner(), &mut section) else {
             whole = false;
             continue;

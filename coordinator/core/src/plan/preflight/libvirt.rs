@@ -65,7 +65,7 @@ fn versions(look: &mut Look<'_>, libvirt: &LibvirtFacts) {
         look.push(finding);
         return;
     }
-    let pins = &look.target.fleet.libvirt.packages;
+    let pins = &look.target.goal.libvirt.packages;
     let new_files = pins.iter().any(|pin| {
         hop.packages.required.contains(&pin.name)
             && crate::plan::state::is_installed(look.facts, hop.manager, pin)
@@ -147,7 +147,7 @@ fn jobs(look: &mut Look<'_>, libvirt: &LibvirtFacts) {
 }
 
 fn listening(look: &mut Look<'_>, libvirt: &LibvirtFacts) {
-    let Some(tcp) = &look.target.fleet.libvirt.tcp else { return };
+    let Some(tcp) = &look.target.goal.libvirt.tcp else { return };
     if tcp.auth == TcpAuth::Tls
         && libvirt.config.get("tls_files").map(String::as_str) != Some(TLS_FILES_PRESENT)
     {

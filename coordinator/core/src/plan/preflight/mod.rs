@@ -9,12 +9,13 @@ mod guests;
 mod libvirt;
 mod system;
 
+use super::ceph;
 use super::finding::About;
 use super::state::HostState;
 use super::target::Target;
 use crate::catalog::Catalog;
 use crate::codes;
-use crate::fleet_file::{FleetFile, FleetHost, Role};
+use crate::fleet_file::{FleetFile, FleetHost, Goal, Role};
 use crate::inventory::Inventory;
 use crate::plan::Way;
 use replank_common::facts::Facts;
@@ -24,9 +25,12 @@ use std::collections::{BTreeMap, BTreeSet};
 
 /// Every finding, in the order fleet file, then hosts as the fleet file lists them.
 pub fn preflight(fleet: &FleetFile, inventory: &Inventory, catalog: &Catalog) -> Vec<Finding> {
-    match Target::resolve(fleet, catalog) {
-        Ok(target) => survey(&target, inventory),
-        Err(findings) => findings,
+    match &fleet.goal {
+        Goal::Guests(goal) => match Target::resolve(fleet, goal, catalog) {
+            Ok(target) => survey(&target, inventory),
+            Err(findings) => findings,
+        },
+        Goal::Ceph(goal) => ceph::preflight(fleet, goal, inventory, catalog),
     }
 }
 
@@ -53,7 +57,7 @@ pub(super) fn survey(target: &Target<'_>, inventory: &Inventory) -> Vec<Finding>
     let mut findings = target.findings();
     guests_twice(inventory, &mut findings);
     for host in &fleet.hosts {
-        if !host.takes_part() {
+        if !fleet.takes_part(host) {
             findings.push(untouched(host));
             continue;
         }

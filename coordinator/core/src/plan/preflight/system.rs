@@ -79,7 +79,7 @@ fn package_manager(look: &mut Look<'_>, hop: &Hop) {
 /// hold the others back.
 fn libvirt_packages(look: &mut Look<'_>) {
     let hop = look.target.libvirt_hop;
-    let pins = &look.target.fleet.libvirt.packages;
+    let pins = &look.target.goal.libvirt.packages;
     let installed = look.facts.packages.get(&hop.manager).map_or(&[][..], Vec::as_slice);
     let mut found_any = false;
     let mut findings = Vec::new();

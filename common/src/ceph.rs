@@ -1,0 +1,212 @@
+//! The words of Ceph that both sides share: daemons, flags of the OSD map, settings, and what may be required of every OSD.
+
+use serde::{Deserialize, Serialize};
+use std::fmt;
+use std::str::FromStr;
+
+/// The kinds of daemons.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum CephKind {
+    Mon,
+    Mgr,
+    Osd,
+    Mds,
+    Rgw,
+}
+
+impl CephKind {
+    pub const ALL: [Self; 5] = [Self::Mon, Self::Mgr, Self::Osd, Self::Mds, Self::Rgw];
+
+    /// As daemons are named by it: `osd` in `osd.3`.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Mon => "mon",
+            Self::Mgr => "mgr",
+            Self::Osd => "osd",
+            Self::Mds => "mds",
+            Self::Rgw => "rgw",
+        }
+    }
+}
+
+/// One daemon, written `osd.3`, `mon.a`. The id of an OSD is its number.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct CephDaemon {
+    pub kind: CephKind,
+    pub id: String,
+}
+
+impl CephDaemon {
+    pub fn osd(number: u32) -> Self {
+        Self { kind: CephKind::Osd, id: number.to_string() }
+    }
+
+    pub fn mon(id: impl Into<String>) -> Self {
+        Self { kind: CephKind::Mon, id: id.into() }
+    }
+
+    /// The number of an OSD; `None` of every other kind.
+    pub fn osd_number(&self) -> Option<u32> {
+        match self.kind {
+            CephKind::Osd => self.id.parse().ok(),
+            CephKind::Mon | CephKind::Mgr | CephKind::Mds | CephKind::Rgw => None,
+        }
+    }
+}
+
+impl fmt::Display for CephDaemon {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}.{}", self.kind.as_str(), self.id)
+    }
+}
+
+/// A text that names no daemon.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("`{0}` is not a daemon of Ceph such as `osd.3` or `mon.a`")]
+pub struct NotADaemon(pub String);
+
+impl FromStr for CephDaemon {
+    type Err = NotADaemon;
+
+    fn from_str(text: &str) -> Result<Self, NotADaemon> {
+        let parsed = || {
+            let (kind, id) = text.split_once('.')?;
+            let kind = CephKind::ALL.into_iter().find(|known| known.as_str() == kind)?;
+            // What goes into the name of a unit and of a directory.
+            let plain = !id.is_empty()
+                && id.len() <= 128
+                && id.bytes().all(|b| b.is_ascii_alphanumeric() || b"-_.".contains(&b));
+            let numbered =
+                kind != CephKind::Osd || id.parse::<u32>().is_ok_and(|number| number.to_string() == id);
+            (plain && numbered).then(|| Self { kind, id: id.to_owned() })
+        };
+        parsed().ok_or_else(|| NotADaemon(text.to_owned()))
+    }
+}
+
+impl TryFrom<String> for CephDaemon {
+    type Error = NotADaemon;
+    fn try_from(text: String) -> Result<Self, NotADaemon> {
+        text.parse()
+    }
+}
+
+impl From<CephDaemon> for String {
+    fn from(daemon: CephDaemon) -> Self {
+        daemon.to_string()
+    }
+}
+
+/// Flags of the OSD map that an operator may set and unset.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum CephFlag {
+    Noout,
+    Noscrub,
+    NodeepScrub,
+    Norebalance,
+    Norecover,
+    Nobackfill,
+    Nodown,
+    Noup,
+    Noin,
+    Notieragent,
+}
+
+impl CephFlag {
+    pub const ALL: [Self; 10] = [
+        Self::Noout,
+        Self::Noscrub,
+        Self::NodeepScrub,
+        Self::Norebalance,
+        Self::Norecover,
+        Self::Nobackfill,
+        Self::Nodown,
+        Self::Noup,
+        Self::Noin,
+        Self::Notieragent,
+    ];
+
+    /// As `ceph osd set` takes it and the OSD map shows it.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Noout => "noout",
+            Self::Noscrub => "noscrub",
+            Self::NodeepScrub => "nodeep-scrub",
+            Self::Norebalance => "norebalance",
+            Self::Norecover => "norecover",
+            Self::Nobackfill => "nobackfill",
+            Self::Nodown => "nodown",
+            Self::Noup => "noup",
+            Self::Noin => "noin",
+            Self::Notieragent => "notieragent",
+        }
+    }
+}
+
+impl fmt::Display for CephFlag {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.as_str())
+    }
+}
+
+/// How a setting reaches daemons that run.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum ConfigWay {
+    /// `ceph config set`: kept by the MONs, for daemons that start later too (Mimic and later).
+    Central,
+    /// `ceph tell … injectargs`: in the memory of those that run now.
+    Inject,
+}
+
+/// What the cluster may be told to require of every OSD, for good.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Requirement {
+    /// `ceph osd set sortbitwise`.
+    SortBitwise,
+    /// `ceph osd set require_jewel_osds`.
+    RequireJewelOsds,
+    /// `ceph osd require-osd-release <release>` (Luminous and later).
+    RequireOsdRelease { release: String },
+    /// `ceph mon enable-msgr2` (Nautilus and later).
+    EnableMsgr2,
+}
+
+impl fmt::Display for Requirement {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::SortBitwise => f.write_str("sortbitwise"),
+            Self::RequireJewelOsds => f.write_str("require_jewel_osds"),
+            Self::RequireOsdRelease { release } => write!(f, "require-osd-release {release}"),
+            Self::EnableMsgr2 => f.write_str("enable-msgr2"),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn daemons_are_read_as_they_are_written_and_nothing_else() {
+        for text in ["osd.3", "mon.a", "mgr.ceph1", "rgw.zone-1.host", "mds.cephfs_a"] {
+            assert_eq!(text.parse::<CephDaemon>().unwrap().to_string(), text);
+        }
+        assert_eq!("osd.3".parse(), Ok(CephDaemon::osd(3)));
+        assert_eq!(CephDaemon::mon("a").osd_number(), None);
+        for text in ["", "osd", "osd.", "osd.x", "osd.03", "osd.-1", "mon.", "mon.a/b", "mon.a b", "sod.3"] {
+            assert!(text.parse::<CephDaemon>().is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn flags_are_written_as_ceph_writes_them() {
+        for flag in CephFlag::ALL {
+            assert_eq!(serde_json::to_string(&flag).unwrap(), format!("\"{flag}\""));
+        }
+    }
+}
