@@ -125,4 +125,5 @@ replank_common::codes! {
     LIBVIRT_TRIAL "RP5514" "a trial of libvirt could not be carried out"
     LIBVIRT_SOCKET "RP5515" "a socket of libvirt does not listen"
     LIBVIRT_AUTOSTART "RP5516" "a restart of libvirt would start a domain"
+    CEPH_SILENT "RP5601" "the cluster does not answer"
 }

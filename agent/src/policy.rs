@@ -17,8 +17,14 @@ pub const PATH: &str = "/etc/replank/policy.toml";
 
 /// Files that an upgrade of libvirt and qemu sets: libvirt's configuration, its daemon's arguments, what keeps package scripts
 /// from restarting daemons.
-const FILES: [&str; 5] =
-    ["/etc/libvirt", "/etc/default", "/etc/sysconfig", "/usr/sbin/policy-rc.d", "/etc/needrestart/conf.d"];
+const FILES: [&str; 6] = [
+    "/etc/libvirt",
+    "/etc/ceph",
+    "/etc/default",
+    "/etc/sysconfig",
+    "/usr/sbin/policy-rc.d",
+    "/etc/needrestart/conf.d",
+];
 /// Where relocated builds go.
 const TREES: [&str; 1] = ["/opt/qemu"];
 /// Any repository: which ones are good is the operator's knowledge, and packages are pinned to exact versions.
@@ -135,7 +141,7 @@ impl Policy {
             Action::TreeTrial(trial) => self.permits_tree(&trial.emulator),
             Action::FileEdit(edit) => self.permits_file(&edit.path),
             Action::FileWrite(write) => self.permits_file(&write.path),
-            // These write to the agent's own directory, or to what the package manager, systemd and libvirt own.
+            // These write to the agent's own directory, or to what the package manager, systemd, libvirt and the cluster own.
             Action::TreeRetain(_)
             | Action::PackagesStage(_)
             | Action::PackagesInstall(_)
@@ -144,7 +150,11 @@ impl Policy {
             | Action::UnitDropIn(_)
             | Action::LibvirtTrial(_)
             | Action::LibvirtAnchor(_)
-            | Action::LibvirtRestart(_) => Ok(()),
+            | Action::LibvirtRestart(_)
+            | Action::CephFlags(_)
+            | Action::CephConfig(_)
+            | Action::CephRestart(_)
+            | Action::CephRequire(_) => Ok(()),
         }
     }
 

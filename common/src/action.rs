@@ -3,6 +3,7 @@
 //! An action says what shall be true afterwards, completely: nothing is chosen while acting. Its undo is not said here;
 //! the agent records what was there before (see [`crate::undo`]).
 
+use crate::ceph::{CephDaemon, CephFlag, ConfigWay, Requirement};
 use crate::facts::PackageManager;
 use crate::version::Version;
 use serde::{Deserialize, Serialize};
@@ -18,11 +19,19 @@ pub enum Family {
     Files,
     Units,
     Libvirt,
+    Ceph,
 }
 
 impl Family {
-    pub const ALL: [Self; 6] =
-        [Self::Repositories, Self::Packages, Self::Trees, Self::Files, Self::Units, Self::Libvirt];
+    pub const ALL: [Self; 7] = [
+        Self::Repositories,
+        Self::Packages,
+        Self::Trees,
+        Self::Files,
+        Self::Units,
+        Self::Libvirt,
+        Self::Ceph,
+    ];
 
     pub fn as_str(self) -> &'static str {
         match self {
@@ -32,6 +41,7 @@ impl Family {
             Self::Files => "files",
             Self::Units => "units",
             Self::Libvirt => "libvirt",
+            Self::Ceph => "ceph",
         }
     }
 }
@@ -54,6 +64,10 @@ pub enum Action {
     LibvirtTrial(LibvirtTrial),
     LibvirtAnchor(LibvirtAnchor),
     LibvirtRestart(LibvirtRestart),
+    CephFlags(CephFlags),
+    CephConfig(CephConfig),
+    CephRestart(CephRestart),
+    CephRequire(CephRequire),
 }
 
 impl Action {
@@ -65,6 +79,9 @@ impl Action {
             Self::FileEdit(_) | Self::FileWrite(_) => Family::Files,
             Self::UnitMask(_) | Self::UnitEnable(_) | Self::UnitDropIn(_) => Family::Units,
             Self::LibvirtTrial(_) | Self::LibvirtAnchor(_) | Self::LibvirtRestart(_) => Family::Libvirt,
+            Self::CephFlags(_) | Self::CephConfig(_) | Self::CephRestart(_) | Self::CephRequire(_) => {
+                Family::Ceph
+            }
         }
     }
 
@@ -85,6 +102,10 @@ impl Action {
             Self::LibvirtTrial(_) => "libvirt-trial",
             Self::LibvirtAnchor(_) => "libvirt-anchor",
             Self::LibvirtRestart(_) => "libvirt-restart",
+            Self::CephFlags(_) => "ceph-flags",
+            Self::CephConfig(_) => "ceph-config",
+            Self::CephRestart(_) => "ceph-restart",
+            Self::CephRequire(_) => "ceph-require",
         }
     }
 }
@@ -291,4 +312,49 @@ pub struct LibvirtRestart {
     pub expect: Version,
     /// Sockets that must be listening afterwards (`libvirtd-tcp.socket`); started before the daemon.
     pub sockets: Vec<String>,
+}
+
+/// Set flags of the OSD map. Those that are set already are whoever's they were: the record names the others, and the undo unsets these alone.
+/// Borrowed.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct CephFlags {
+    pub flags: Vec<CephFlag>,
+}
+
+/// Give a setting of the cluster's daemons a value for a while. The record holds what it was before, or that it was not set. Borrowed.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct CephConfig {
+    /// Whose: `global`, `mon`, `mgr`, `osd`, or one daemon.
+    pub section: String,
+    /// With underscores, as Ceph prints it.
+    pub name: String,
+    pub value: String,
+    pub way: ConfigWay,
+}
+
+/// Stop daemons of this host side by side, see that they are gone, and start them from what is on disk now, which must be `expect`. One that runs it
+/// already is left alone. Before the first stop the agent judges for itself, from the cluster's own documents, whether they may (P10).
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct CephRestart {
+    pub daemons: Vec<CephDaemon>,
+    /// What each daemon must say of itself afterwards, such as `16.2.15`.
+    pub expect: Version,
+    /// OSDs of other hosts that may be down at the same time: those of the same wave.
+    pub beside: Vec<u32>,
+    /// Pools whose thin redundancy the operator accepts.
+    pub consents: Vec<String>,
+    /// A daemon that still runs so long after it was asked to end fails the step.
+    pub stop_ms: u64,
+    /// A daemon that does not run the new version so long after its start fails the step.
+    pub start_ms: u64,
+}
+
+/// Have the cluster require something of every OSD, for good. Refused while an OSD that exists, up or down, is older.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct CephRequire {
+    pub what: Requirement,
 }

@@ -4,6 +4,7 @@
 //! is restored only where the present state is what replank left; anything else was changed by somebody since, and is a
 //! refusal that names it.
 
+use crate::ceph::CephFlag;
 use serde::{Deserialize, Serialize};
 use std::path::PathBuf;
 
@@ -90,5 +91,13 @@ pub enum UndoRecord {
         pid: u32,
         start_ticks: u64,
         version: String,
+    },
+    /// Flags of the OSD map that were not set, and are ours to unset.
+    CephFlags {
+        unset: Vec<CephFlag>,
+    },
+    /// A setting of Ceph's daemons as it was; `None`: it was not set.
+    CephConfig {
+        before: Option<String>,
     },
 }

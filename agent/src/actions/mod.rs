@@ -5,6 +5,7 @@
 
 mod answer;
 mod around;
+mod ceph_later;
 mod file_edit;
 mod file_write;
 mod given_back;

@@ -51,7 +51,9 @@ fn recorded(record: &UndoRecord) -> Result<&PackagesBefore, ActError> {
         | UndoRecord::Files(_)
         | UndoRecord::Tree { .. }
         | UndoRecord::Unit(_)
-        | UndoRecord::Libvirtd { .. } => Err(foreign_record("packages-install")),
+        | UndoRecord::Libvirtd { .. }
+        | UndoRecord::CephFlags { .. }
+        | UndoRecord::CephConfig { .. } => Err(foreign_record("packages-install")),
     }
 }
 

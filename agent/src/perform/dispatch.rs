@@ -19,5 +19,9 @@ pub(super) fn performs(action: &Action) -> &dyn Perform {
         Action::LibvirtTrial(action) => action,
         Action::LibvirtAnchor(action) => action,
         Action::LibvirtRestart(action) => action,
+        Action::CephFlags(action) => action,
+        Action::CephConfig(action) => action,
+        Action::CephRestart(action) => action,
+        Action::CephRequire(action) => action,
     }
 }

@@ -1,6 +1,6 @@
 //! `action.proto`.
 
-use super::{BadMessage, absent, all, each, known, need, path_text};
+use super::{BadMessage, absent, all, ceph, each, known, need, path_text};
 use crate::v1;
 use replank_common::action as a;
 use replank_common::facts::PackageManager;
@@ -234,6 +234,12 @@ impl From<a::Action> for v1::Action {
                 a::Action::LibvirtRestart(a::LibvirtRestart { unit, expect, sockets }) => {
                     W::LibvirtRestart(v1::LibvirtRestart { unit, expect: expect.to_string(), sockets })
                 }
+                a::Action::CephFlags(flags) => W::CephFlags(flags.into()),
+                a::Action::CephConfig(config) => W::CephConfig(config.into()),
+                a::Action::CephRestart(restart) => W::CephRestart(restart.into()),
+                a::Action::CephRequire(a::CephRequire { what }) => {
+                    W::CephRequire(v1::CephRequire { what: Some(what.into()) })
+                }
             }),
         }
     }
@@ -301,6 +307,12 @@ impl TryFrom<v1::Action> for a::Action {
                 expect: Version::new(m.expect),
                 sockets: m.sockets,
             }),
+            W::CephFlags(m) => Self::CephFlags(m.try_into()?),
+            W::CephConfig(m) => Self::CephConfig(m.try_into()?),
+            W::CephRestart(m) => Self::CephRestart(m.try_into()?),
+            W::CephRequire(m) => {
+                Self::CephRequire(a::CephRequire { what: ceph::requirement("CephRequire", m.what)? })
+            }
         })
     }
 }

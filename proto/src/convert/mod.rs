@@ -2,6 +2,7 @@
 
 mod action;
 mod census;
+mod ceph;
 mod outcome;
 mod reading;
 

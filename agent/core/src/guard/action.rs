@@ -108,7 +108,11 @@ pub fn judge_action(
         | Action::TreeRetain(_)
         | Action::LibvirtTrial(_)
         | Action::LibvirtAnchor(_)
-        | Action::LibvirtRestart(_) => {}
+        | Action::LibvirtRestart(_)
+        | Action::CephFlags(_)
+        | Action::CephConfig(_)
+        | Action::CephRestart(_)
+        | Action::CephRequire(_) => {}
     }
     findings
 }
@@ -128,7 +132,11 @@ pub fn needs_agreement(action: &Action) -> bool {
         | Action::UnitEnable(_)
         | Action::UnitDropIn(_)
         | Action::LibvirtTrial(_)
-        | Action::LibvirtAnchor(_) => false,
+        | Action::LibvirtAnchor(_)
+        | Action::CephFlags(_)
+        | Action::CephConfig(_)
+        | Action::CephRestart(_)
+        | Action::CephRequire(_) => false,
     }
 }
 
@@ -146,7 +154,11 @@ pub fn needs_usage(action: &Action) -> bool {
         | Action::UnitDropIn(_)
         | Action::LibvirtTrial(_)
         | Action::LibvirtAnchor(_)
-        | Action::LibvirtRestart(_) => false,
+        | Action::LibvirtRestart(_)
+        | Action::CephFlags(_)
+        | Action::CephConfig(_)
+        | Action::CephRestart(_)
+        | Action::CephRequire(_) => false,
     }
 }
 

@@ -97,6 +97,11 @@ impl Begun {
             Family::Files | Family::Units | Family::Repositories => {
                 hands.undo(&self.action, &self.record).is_ok()
             }
+            // Flags and settings of the cluster; nothing else of it can be put back.
+            Family::Ceph => {
+                matches!(self.action, Action::CephFlags(_) | Action::CephConfig(_))
+                    && hands.undo(&self.action, &self.record).is_ok()
+            }
             Family::Packages | Family::Trees | Family::Libvirt => false,
         };
         say::failed(failure, restored, self.took(hands))

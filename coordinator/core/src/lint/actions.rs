@@ -57,7 +57,11 @@ pub(super) fn check(plan: &Plan, passage: &Passage<'_>, notes: &mut Notes) {
             | Action::UnitDropIn(_)
             | Action::LibvirtTrial(_)
             | Action::LibvirtAnchor(_)
-            | Action::LibvirtRestart(_) => {}
+            | Action::LibvirtRestart(_)
+            | Action::CephFlags(_)
+            | Action::CephConfig(_)
+            | Action::CephRestart(_)
+            | Action::CephRequire(_) => {}
         }
     }
 }

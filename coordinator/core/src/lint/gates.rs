@@ -65,11 +65,16 @@ fn touches_the_host(work: &Work) -> bool {
             | Action::UnitMask(_)
             | Action::UnitEnable(_)
             | Action::UnitDropIn(_)
-            | Action::LibvirtRestart(_) => true,
+            | Action::LibvirtRestart(_)
+            | Action::CephConfig(_)
+            | Action::CephRestart(_) => true,
             Action::PackagesStage(_)
             | Action::TreeTrial(_)
             | Action::LibvirtTrial(_)
-            | Action::LibvirtAnchor(_) => false,
+            | Action::LibvirtAnchor(_)
+            // The cluster's and no host's.
+            | Action::CephFlags(_)
+            | Action::CephRequire(_) => false,
         },
     }
 }
@@ -91,9 +96,11 @@ fn undo(step: &Step, notes: &mut Notes) {
     let (right, wanted) = match &step.work {
         Work::GiveBack(_) | Work::Observe => (step.undo == Undo::Nothing, "nothing"),
         Work::Act(action) => match action {
-            Action::RepositoryPin(_) | Action::FileWrite(_) | Action::UnitMask(_) => {
-                (step.undo == Undo::Borrowed, "borrowed")
-            }
+            Action::RepositoryPin(_)
+            | Action::FileWrite(_)
+            | Action::UnitMask(_)
+            | Action::CephFlags(_)
+            | Action::CephConfig(_) => (step.undo == Undo::Borrowed, "borrowed"),
             Action::PackagesInstall(_)
             | Action::TreeInstall(_)
             | Action::TreeRetain(_)
@@ -104,6 +111,9 @@ fn undo(step: &Step, notes: &mut Notes) {
             Action::PackagesStage(_) | Action::TreeTrial(_) => (step.undo == Undo::Nothing, "nothing"),
             // Its way back is the anchor's.
             Action::LibvirtRestart(_) => (step.undo == Undo::Nothing, "nothing"),
+            Action::CephRestart(_) | Action::CephRequire(_) => {
+                (matches!(step.undo, Undo::NoWayBack { .. }), "said to be none")
+            }
             Action::LibvirtTrial(trial) => match trial.of {
                 TrialOf::New => (step.undo == Undo::Nothing, "nothing"),
                 TrialOf::Old => (step.undo == Undo::Guard, "a guard"),

@@ -120,7 +120,11 @@ fn anchor(
             | Action::UnitMask(_)
             | Action::LibvirtTrial(_)
             | Action::LibvirtAnchor(_)
-            | Action::LibvirtRestart(_) => false,
+            | Action::LibvirtRestart(_)
+            | Action::CephFlags(_)
+            | Action::CephConfig(_)
+            | Action::CephRestart(_)
+            | Action::CephRequire(_) => false,
         };
         if read_by_daemon && at < anchor_at {
             let text = format!("it changes what libvirtd reads before {} remembers it", anchor_step.id);

@@ -141,7 +141,11 @@ pub fn apply(facts: &mut Facts, action: &Action) {
         | Action::FileWrite(_)
         | Action::UnitMask(_)
         | Action::LibvirtTrial(_)
-        | Action::LibvirtAnchor(_) => {}
+        | Action::LibvirtAnchor(_)
+        | Action::CephFlags(_)
+        | Action::CephConfig(_)
+        | Action::CephRestart(_)
+        | Action::CephRequire(_) => {}
     }
 }
 

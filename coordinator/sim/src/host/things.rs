@@ -45,7 +45,11 @@ impl About {
             | Action::FileWrite(_)
             | Action::UnitMask(_)
             | Action::UnitEnable(_)
-            | Action::UnitDropIn(_) => {
+            | Action::UnitDropIn(_)
+            | Action::CephFlags(_)
+            | Action::CephConfig(_)
+            | Action::CephRestart(_)
+            | Action::CephRequire(_) => {
                 let text = serde_json::to_vec(action).unwrap_or_default();
                 let digest = Sha256::digest(text);
                 let mut number = [0; 8];
