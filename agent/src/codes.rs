@@ -126,4 +126,13 @@ replank_common::codes! {
     LIBVIRT_SOCKET "RP5515" "a socket of libvirt does not listen"
     LIBVIRT_AUTOSTART "RP5516" "a restart of libvirt would start a domain"
     CEPH_SILENT "RP5601" "the cluster does not answer"
+    CEPH_MAY_NOT "RP5602" "daemons of Ceph may not stop now"
+    CEPH_ON_DISK "RP5603" "the installed Ceph is not the one expected"
+    CEPH_DOWN "RP5604" "a daemon of Ceph does not run"
+    CEPH_STOP "RP5605" "a daemon of Ceph does not end"
+    CEPH_START "RP5606" "a daemon of Ceph did not come up as expected"
+    CEPH_OLD_OSD "RP5607" "an OSD is older than what would be required"
+    CEPH_DIFFERS "RP5608" "the cluster is not as it was told to be"
+    CEPH_CHANGED "RP5609" "a setting of the cluster was changed by somebody else"
+    CEPH_SETTING "RP5610" "the daemons do not know a setting"
 }

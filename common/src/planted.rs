@@ -156,6 +156,9 @@ planted! {
     GiveBackUnplanned = "give-back-unplanned", "P7",
         ["coordinator/core/src/plan/host.rs"],
         "the planner leaves out the steps that give back what is borrowed";
+    EveryFlagIsOurs = "every-flag-is-ours", "P7",
+        ["agent/src/actions/ceph_flags.rs"],
+        "the agent takes a flag of the OSD map that the operator had set for one of its own";
     LatestRecordStands = "latest-record-stands", "P7",
         ["agent/core/src/ledger/rules.rs"],
         "a step that was tried twice is given back as the second try found it";
@@ -174,6 +177,9 @@ planted! {
     HoldUnplanned = "hold-unplanned", "P8",
         ["coordinator/core/src/plan/order.rs"],
         "the planner names no hold before a libvirtd start without a way back";
+    OldOsdsAreLeftBehind = "old-osds-are-left-behind", "P8",
+        ["agent/src/actions/ceph_require.rs"],
+        "the agent has the cluster require a release that an OSD that is down does not have";
     LeadsThoughDeposed = "leads-though-deposed", "P9",
         ["coordinator/core/src/run/machine/intake.rs"],
         "a higher epoch at an agent does not depose the coordinator";
@@ -198,6 +204,9 @@ planted! {
     OtherFleetsCertificate = "other-fleets-certificate", "P9",
         ["common/identity/src/tls/verify.rs"],
         "an agent believes a coordinator of another fleet's authority";
+    AgentAsksNoCluster = "agent-asks-no-cluster", "P10",
+        ["agent/src/actions/ceph_safe.rs"],
+        "the agent stops an OSD on the coordinator's word alone";
 }
 
 /// Whether this fault is planted.

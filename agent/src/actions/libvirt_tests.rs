@@ -124,6 +124,10 @@ impl Systemd for Stage {
         unreachable!("a restart disables nothing")
     }
 
+    fn reset_failed(&self, _: &str) -> Result<(), SystemdError> {
+        Ok(())
+    }
+
     fn reload(&self) -> Result<(), SystemdError> {
         Ok(())
     }

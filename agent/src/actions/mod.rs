@@ -5,7 +5,14 @@
 
 mod answer;
 mod around;
-mod ceph_later;
+mod ceph_answer;
+mod ceph_config;
+mod ceph_flags;
+mod ceph_require;
+mod ceph_restart;
+mod ceph_safe;
+#[cfg(test)]
+mod ceph_tests;
 mod file_edit;
 mod file_write;
 mod given_back;

@@ -256,6 +256,10 @@ impl Systemd for FakeSystemd {
         Ok(vec![LinkChange { kind: "unlink".into(), path: path.into(), target: PathBuf::new() }])
     }
 
+    fn reset_failed(&self, _unit: &str) -> Result<(), SystemdError> {
+        Ok(())
+    }
+
     fn reload(&self) -> Result<(), SystemdError> {
         let mut masked = Vec::new();
         let mut drop_ins = Vec::new();

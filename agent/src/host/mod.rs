@@ -4,6 +4,7 @@
 //! signals a guest (P3).
 
 pub mod boundary;
+pub mod ceph;
 pub mod command;
 pub mod dirs;
 pub mod files;

@@ -10,6 +10,7 @@ pub mod documents;
 mod ids;
 pub mod quorum;
 pub mod redundancy;
+pub mod require;
 pub mod settled;
 pub mod waves;
 

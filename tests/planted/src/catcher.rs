@@ -107,6 +107,15 @@ pub const fn catcher(fault: Planted) -> Catcher {
         Planted::JobGateUnplanned | Planted::GiveBackUnplanned | Planted::HoldUnplanned => {
             integration(CORE, "planning", "lint::the_example_plans_are_clean")
         }
+        Planted::EveryFlagIsOurs => {
+            unit(AGENT, "actions::ceph_tests::flags_that_the_operator_had_set_stay_his")
+        }
+        Planted::OldOsdsAreLeftBehind => {
+            unit(AGENT, "actions::ceph_tests::nothing_is_required_while_an_osd_that_exists_is_older")
+        }
+        Planted::AgentAsksNoCluster => {
+            unit(AGENT, "actions::ceph_tests::nothing_stops_while_an_osd_elsewhere_is_down")
+        }
         Planted::RestoreForgotten => unit(AGENT, "actions::sweep::editing_a_file"),
         Planted::ForeignOverwritten => {
             unit(AGENT, "actions::sweep::what_somebody_else_changed_since_is_not_given_back")

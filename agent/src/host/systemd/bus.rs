@@ -23,6 +23,7 @@ const RELOAD: Duration = Duration::from_secs(90);
 /// systemd's job mode: replace a queued job that conflicts, as `systemctl` does.
 const MODE: &str = "replace";
 
+const NO_SUCH_UNIT: &str = "org.freedesktop.systemd1.NoSuchUnit";
 const ALREADY_SUBSCRIBED: &str = "org.freedesktop.systemd1.AlreadySubscribed";
 
 /// systemd's manager on the system bus.
@@ -264,6 +265,18 @@ impl Systemd for Bus {
             ManagerProxy::new(&connection).await?.disable_unit_files(&[&name], false).await
         })?;
         Ok(links(changes))
+    }
+
+    fn reset_failed(&self, unit: &str) -> Result<(), SystemdError> {
+        let connection = self.connection()?;
+        let name = unit.to_owned();
+        self.wait(&format!("forget that `{unit}` failed"), ASK, async move {
+            match ManagerProxy::new(&connection).await?.reset_failed_unit(&name).await {
+                // A unit that is not loaded has nothing to forget.
+                Err(zbus::Error::MethodError(name, ..)) if name.as_str() == NO_SUCH_UNIT => Ok(()),
+                other => other,
+            }
+        })
     }
 
     fn reload(&self) -> Result<(), SystemdError> {

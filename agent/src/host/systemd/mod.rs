@@ -1,7 +1,7 @@
 //! systemd over D-Bus: states are properties, changes are jobs; no text of `systemctl` is read.
 //!
-//! Owns the calls and their deadlines. What it can never do is stop a guest (P3): only the daemons and sockets of libvirt may be
-//! stopped through it, by name, and a guest's scope or slice is refused before anything is sent.
+//! Owns the calls and their deadlines. What it can never do is stop a guest (P3): only the daemons and sockets of libvirt and the daemons of
+//! Ceph may be stopped through it, by name, and a guest's scope or slice is refused before anything is sent.
 
 mod bus;
 mod proxy;
@@ -66,7 +66,9 @@ pub enum SystemdError {
     #[error("systemd did not finish to {what} within {} s", .deadline.as_secs())]
     TimedOut { what: String, deadline: Duration },
     /// Stopping it could end a guest.
-    #[error("unit `{unit}` is none that replank may {what}: only daemons and sockets of libvirt are")]
+    #[error(
+        "unit `{unit}` is none that replank may {what}: only daemons and sockets of libvirt and daemons of Ceph are"
+    )]
     Forbidden { unit: String, what: &'static str },
 }
 
@@ -85,7 +87,7 @@ pub trait Systemd: std::fmt::Debug + Send + Sync {
     /// Stops the unit and waits for the job.
     ///
     /// # Errors
-    /// As [`Systemd::start`]; `Forbidden` for anything but libvirt's daemons and sockets.
+    /// As [`Systemd::start`]; `Forbidden` for anything but libvirt's daemons and sockets and Ceph's daemons.
     fn stop(&self, unit: &str, deadline: Duration) -> Result<(), SystemdError>;
 
     /// Masks the unit file, in `/run` if `runtime`. Stops nothing. Forces nothing: a unit file of the administrator in the
@@ -107,6 +109,12 @@ pub trait Systemd: std::fmt::Debug + Send + Sync {
     /// systemd refused.
     fn disable(&self, unit: &str) -> Result<Vec<LinkChange>, SystemdError>;
 
+    /// Forgets that the unit failed, and how often it was started: a start limit that was reached counts anew. A unit that did not fail is no error.
+    ///
+    /// # Errors
+    /// systemd refused or does not answer.
+    fn reset_failed(&self, unit: &str) -> Result<(), SystemdError>;
+
     /// Makes systemd read its unit files again.
     ///
     /// # Errors
@@ -118,13 +126,17 @@ pub trait Systemd: std::fmt::Debug + Send + Sync {
 /// what guests write to and lock.
 const STOPPABLE: [&str; 5] = ["libvirtd", "virtqemud", "libvirtd-tcp", "libvirtd-tls", "virtproxyd"];
 
+/// The daemons of Ceph, by what stands before the `@` of their unit. Whether their data stays redundant is judged before.
+const STOPPABLE_INSTANCES: [&str; 5] = ["ceph-mon", "ceph-mgr", "ceph-osd", "ceph-mds", "ceph-radosgw"];
+
 /// # Errors
-/// `Forbidden` unless `unit` is a service or socket of libvirt's hypervisor or proxy daemon.
+/// `Forbidden` unless `unit` is a service or socket of libvirt's hypervisor or proxy daemon, or a daemon of Ceph.
 pub fn may_stop(unit: &str, what: &'static str) -> Result<(), SystemdError> {
     let stem = unit.strip_suffix(".service").or_else(|| unit.strip_suffix(".socket"));
     let stem = stem.map(|stem| stem.trim_end_matches("-ro").trim_end_matches("-admin"));
     match stem {
         Some(stem) if STOPPABLE.contains(&stem) => Ok(()),
+        Some(stem) if stem.split_once('@').is_some_and(|(of, _)| STOPPABLE_INSTANCES.contains(&of)) => Ok(()),
         _ if planted::is(Planted::AnyUnitStops) => Ok(()),
         _ => Err(SystemdError::Forbidden { unit: unit.to_owned(), what }),
     }

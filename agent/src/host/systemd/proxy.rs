@@ -23,6 +23,7 @@ pub(super) trait Manager {
         force: bool,
     ) -> zbus::Result<(bool, Changes)>;
     async fn disable_unit_files(&self, files: &[&str], runtime: bool) -> zbus::Result<Changes>;
+    async fn reset_failed_unit(&self, name: &str) -> zbus::Result<()>;
     async fn reload(&self) -> zbus::Result<()>;
 
     #[zbus(signal)]

@@ -4,15 +4,29 @@
 use super::error::{DocumentError, Kind, Reading};
 use super::json::{Text, Whole};
 use crate::OsdId;
-use serde::Deserialize;
+use replank_common::version::Version;
+use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
 /// What an OSD said of itself when it booted.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct OsdMetadata {
     /// `ceph version 10.2.10 (…)`.
     pub version: Option<String>,
     pub host: Option<String>,
+}
+
+impl OsdMetadata {
+    /// `10.2.10`.
+    pub fn version_number(&self) -> Option<Version> {
+        version_number(self.version.as_deref()?)
+    }
+}
+
+/// The number in what a daemon of any release says of itself: `ceph version 10.2.10 (5dc1e4c05cb6) …`.
+pub fn version_number(text: &str) -> Option<Version> {
+    let number = text.trim().strip_prefix("ceph version ")?.split_whitespace().next()?;
+    number.starts_with(|c: char| c.is_ascii_digit()).then(|| Version::new(number))
 }
 
 /// Reads `osd metadata` of all OSDs, or, as Hammer gives it, of one.

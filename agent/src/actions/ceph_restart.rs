@@ -1,0 +1,282 @@
+//! `CephRestart`: daemons of this host stop side by side and start from what is on disk now.
+//!
+//! Everything slow (packages, configuration, units) was done before, so the outage is stop, start. A daemon that runs the new version already is left
+//! alone: a manager of Nautilus becomes new by itself when the first new MON leads (it execs its own program once more).
+//!
+//! | after | a crash leaves | then |
+//! | --- | --- | --- |
+//! | note written | all daemons running | begun anew, and judged anew |
+//! | some stopped | those down | `Half`: they are started first, then the rest is judged and done |
+//! | all stopped | all down | `Half`: started |
+//! | some started | those new | `Half`: the rest is started, the new ones are left alone |
+//! | all started | done | `check` says done |
+//!
+//! Whatever goes wrong with one daemon, every other one that was stopped is started again: one that could serve is never left down. None is ended by force; one that does
+//! not end in its time is left running, and the step fails.
+
+use super::answer::{change, failure, file_refusal, refusal, systemd_failure, systemd_refusal};
+use super::ceph_safe::may_stop;
+use super::{ActError, Failure, Host, Perform, Progress, Report, Standing};
+use crate::codes;
+use crate::host::ceph::{Ceph, Daemon, Identity, installed_version};
+use crate::host::notes;
+use crate::host::proc;
+use crate::host::systemd::SystemdError;
+use replank_common::action::CephRestart;
+use replank_common::ceph::CephDaemon;
+use replank_common::outcome::{Change, Refusal};
+use replank_common::undo::UndoRecord;
+use replank_common::version::Version;
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeSet;
+use std::time::{Duration, Instant};
+
+const KIND: &str = "ceph-restart";
+const POLL: Duration = Duration::from_millis(200);
+const REMEDY: &str = "see `systemctl status` and the log of the daemon on the host; the rest of the list was brought up, and nothing else is touched";
+
+/// That the daemons of a list are being restarted.
+#[derive(Debug, Serialize, Deserialize)]
+struct Begun {
+    daemons: Vec<CephDaemon>,
+}
+
+/// How one daemon stands.
+#[derive(Debug)]
+struct Standings<'h> {
+    name: &'h CephDaemon,
+    running: Option<Identity>,
+    /// `None`: it does not run, or does not answer.
+    version: Option<Version>,
+}
+
+/// The action on this host.
+#[derive(Clone, Copy)]
+struct Restart<'a> {
+    of: &'a CephRestart,
+    host: &'a Host,
+}
+
+impl<'a> Restart<'a> {
+    fn key(self) -> String {
+        let names: Vec<String> = self.of.daemons.iter().map(ToString::to_string).collect();
+        names.join(" ")
+    }
+
+    fn look(self) -> Result<Vec<Standings<'a>>, SystemdError> {
+        let ceph = Ceph::new(self.host);
+        let one = |name: &'a CephDaemon| {
+            let running = Daemon::new(self.host, name).running()?;
+            let version = running.and_then(|_| ceph.running_version(name).ok());
+            Ok(Standings { name, running, version })
+        };
+        self.of.daemons.iter().map(one).collect()
+    }
+
+    fn is_new(self, standing: &Standings<'_>) -> bool {
+        standing.running.is_some() && standing.version.as_ref() == Some(&self.of.expect)
+    }
+
+    /// Stops `old` side by side. Those that are gone, and what went wrong with the others.
+    fn stop(self, old: &[(&CephDaemon, Identity)]) -> Vec<Result<(), Failure>> {
+        let deadline = Duration::from_millis(self.of.stop_ms);
+        let one = |name: &CephDaemon, running: Identity| -> Result<(), Failure> {
+            let begun = Instant::now();
+            let asked = Daemon::new(self.host, name).stop(running, deadline);
+            let process = running.process();
+            while proc::alive(self.host, process.pid) == Some(process) {
+                if begun.elapsed() > deadline || asked.is_err() {
+                    let why = asked.err().map(|error| format!(": {error}")).unwrap_or_default();
+                    let text = format!(
+                        "{name} still runs {} s after it was asked to end{why}",
+                        self.of.stop_ms / 1_000
+                    );
+                    return Err(failure(codes::CEPH_STOP, text, REMEDY));
+                }
+                std::thread::sleep(POLL);
+            }
+            Ok(())
+        };
+        side_by_side(old, |(name, running)| one(name, *running))
+    }
+
+    /// Starts `down` side by side and waits until each runs the new version.
+    fn start(self, down: &[&CephDaemon]) -> Vec<Result<(), Failure>> {
+        side_by_side(down, |name| self.start_one(name))
+    }
+
+    fn start_one(self, name: &CephDaemon) -> Result<(), Failure> {
+        let daemon = Daemon::new(self.host, name);
+        let deadline = Duration::from_millis(self.of.start_ms);
+        let begun = Instant::now();
+        let fails = |text: String| {
+            let said = daemon.last_words();
+            let said = if said.is_empty() { String::new() } else { format!("; it said: {said}") };
+            failure(codes::CEPH_START, format!("{name} {text}{said}"), REMEDY)
+        };
+        // A daemon that crashed often enough before is not started by systemd until its count is reset.
+        self.host.systemd.reset_failed(&daemon.unit()).map_err(|error| systemd_failure(&error))?;
+        self.host
+            .systemd
+            .start(&daemon.unit(), deadline)
+            .map_err(|error| fails(format!("was not started: {error}")))?;
+        let ceph = Ceph::new(self.host);
+        loop {
+            let status = self.host.systemd.status(&daemon.unit()).map_err(|error| systemd_failure(&error))?;
+            let running = daemon.running().map_err(|error| systemd_failure(&error))?;
+            match (running, status.active_state.as_str()) {
+                (Some(_), _) => match ceph.running_version(name) {
+                    Ok(version) if version == self.of.expect => return Ok(()),
+                    Ok(version) => return Err(fails(format!("runs {version} and not {}", self.of.expect))),
+                    Err(_) => {}
+                },
+                (None, "failed" | "inactive") => return Err(fails("ended after its start".to_owned())),
+                (None, _) => {}
+            }
+            if begun.elapsed() > deadline {
+                return Err(fails(format!("does not answer {} s after its start", self.of.start_ms / 1_000)));
+            }
+            std::thread::sleep(POLL);
+        }
+    }
+}
+
+/// Does `work` for each at the same time.
+fn side_by_side<T: Sync, R: Send>(all: &[T], work: impl Fn(&T) -> R + Sync) -> Vec<R> {
+    let work = &work;
+    std::thread::scope(|scope| {
+        let threads: Vec<_> = all.iter().map(|one| scope.spawn(move || work(one))).collect();
+        threads
+            .into_iter()
+            .map(|thread| thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)))
+            .collect()
+    })
+}
+
+fn first_failure(results: Vec<Result<(), Failure>>) -> Result<(), Failure> {
+    results.into_iter().collect()
+}
+
+impl Perform for CephRestart {
+    fn check(&self, host: &Host) -> Result<Standing, Refusal> {
+        let of = Restart { of: self, host };
+        let standings = of.look().map_err(|error| systemd_refusal(&error))?;
+        let begun: Option<Begun> =
+            notes::read(host, KIND, &of.key()).map_err(|error| file_refusal(&error))?;
+        if standings.iter().all(|standing| of.is_new(standing)) {
+            return Ok(Standing::Done);
+        }
+        if let Some(down) = standings.iter().find(|standing| standing.running.is_none())
+            && begun.is_none()
+        {
+            return Err(refusal(
+                codes::CEPH_DOWN,
+                format!("{} does not run, and replank did not stop it", down.name),
+                "see why it is down, and start it; then retry",
+            ));
+        }
+        let kinds: BTreeSet<_> = standings
+            .iter()
+            .filter(|standing| !of.is_new(standing))
+            .map(|standing| standing.name.kind)
+            .collect();
+        for kind in kinds {
+            let on_disk = installed_version(host, kind).map_err(|why| {
+                refusal(
+                    codes::CEPH_ON_DISK,
+                    why,
+                    "see whether Ceph's packages are installed whole, then retry",
+                )
+            })?;
+            if on_disk != self.expect {
+                return Err(refusal(
+                    codes::CEPH_ON_DISK,
+                    format!("the installed {} is {on_disk} and not {}", kind.as_str(), self.expect),
+                    "see whether the packages of the plan are installed; the fleet file must name the version that they bring",
+                ));
+            }
+        }
+        Ok(if begun.is_some() { Standing::Half } else { Standing::Ready })
+    }
+
+    fn prepare(&self, _host: &Host) -> Result<UndoRecord, Refusal> {
+        Ok(UndoRecord::Nothing)
+    }
+
+    fn apply(&self, host: &Host, _record: &UndoRecord, progress: Progress<'_>) -> Result<Report, ActError> {
+        let of = Restart { of: self, host };
+        // What an earlier try of this very action left down comes back first, whatever is thought of the others.
+        let standings = of.look().map_err(|error| systemd_failure(&error))?;
+        let down: Vec<&CephDaemon> =
+            standings.iter().filter(|one| one.running.is_none()).map(|one| one.name).collect();
+        if !down.is_empty() {
+            progress(None, "starting what was left stopped");
+            first_failure(of.start(&down))?;
+        }
+        let old: Vec<(&CephDaemon, Identity)> = standings
+            .iter()
+            .filter(|one| !of.is_new(one))
+            .filter_map(|one| Some((one.name, one.running?)))
+            .collect();
+        let mut changes: Vec<Change> = down.iter().map(|name| restarted(name, None, &self.expect)).collect();
+        if !old.is_empty() {
+            progress(None, "seeing whether they may stop");
+            let names: Vec<&CephDaemon> = old.iter().map(|(name, _)| *name).collect();
+            let judged = may_stop(host, &names, &self.beside, &self.consents);
+            match judged {
+                Err(refused) if down.is_empty() => return Err(ActError::Refused(refused)),
+                Err(refused) => {
+                    return Err(ActError::Failed(failure(codes::CEPH_MAY_NOT, refused.to_string(), REMEDY)));
+                }
+                Ok(()) => {}
+            }
+            let note = Begun { daemons: names.iter().map(|name| (*name).clone()).collect() };
+            notes::write(host, KIND, &of.key(), &note).map_err(|error| file_refusal(&error))?;
+            host.boundary.reached("ceph-restart: note written");
+            progress(None, "stopping");
+            let stopped = of.stop(&old);
+            host.boundary.reached("ceph-restart: stopped");
+            let gone: Vec<&CephDaemon> = names
+                .iter()
+                .zip(&stopped)
+                .filter(|(_, result)| result.is_ok())
+                .map(|(name, _)| *name)
+                .collect();
+            progress(None, "starting");
+            let started = of.start(&gone);
+            host.boundary.reached("ceph-restart: started");
+            first_failure(stopped)?;
+            first_failure(started)?;
+            for one in standings.iter().filter(|one| names.contains(&one.name)) {
+                changes.push(restarted(one.name, one.version.as_ref(), &self.expect));
+            }
+        }
+        notes::forget(host, KIND, &of.key()).map_err(|error| file_refusal(&error))?;
+        Ok(Report { changes, findings: Vec::new() })
+    }
+
+    fn verify(&self, host: &Host, _record: &UndoRecord) -> Result<(), Failure> {
+        let of = Restart { of: self, host };
+        let standings = of.look().map_err(|error| systemd_failure(&error))?;
+        for one in &standings {
+            if !of.is_new(one) {
+                let is = match (&one.running, &one.version) {
+                    (None, _) => "does not run".to_owned(),
+                    (Some(_), None) => "does not answer".to_owned(),
+                    (Some(_), Some(version)) => format!("runs {version} and not {}", self.expect),
+                };
+                return Err(failure(codes::CEPH_START, format!("{} {is}", one.name), REMEDY));
+            }
+        }
+        Ok(())
+    }
+
+    fn undo(&self, _host: &Host, _record: &UndoRecord, _progress: Progress<'_>) -> Result<Report, ActError> {
+        Ok(Report::default())
+    }
+}
+
+fn restarted(name: &CephDaemon, from: Option<&Version>, to: &Version) -> Change {
+    let before = from.map_or_else(|| "down".to_owned(), ToString::to_string);
+    change(format!("daemon {name}"), before, to.to_string())
+}

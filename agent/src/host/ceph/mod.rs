@@ -1,0 +1,155 @@
+//! The Ceph cluster, asked through the `ceph` command with a deadline for every call; the daemons of this host, as processes.
+//!
+//! Owns what is asked and how a daemon is found. `replank_ceph` owns what the answers mean. A cluster without quorum answers nothing and the command
+//! would wait for ever, so each call has `--connect-timeout` and is ended when its deadline passes.
+
+mod daemon;
+
+pub use daemon::{Daemon, Identity, installed_version};
+
+use super::Host;
+use super::command::{Command, CommandError};
+use replank_ceph::OsdId;
+use replank_ceph::documents::{
+    DocumentError, OsdDump, OsdMetadata, OsdTree, PgDump, QuorumStatus, read_osd_metadata,
+};
+use replank_common::ceph::CephDaemon;
+use replank_common::version::Version;
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+/// For the MONs to be found.
+const CONNECT: &str = "10";
+/// For one question or one change.
+const ASK: Duration = Duration::from_secs(45);
+/// For the list of all placement groups: about 1 kB each, and there may be 500,000.
+const LIST: Duration = Duration::from_secs(180);
+/// For a daemon's own admin socket.
+const SOCKET: Duration = Duration::from_secs(15);
+
+#[derive(Debug, thiserror::Error)]
+pub enum CephError {
+    #[error(transparent)]
+    Tool(#[from] CommandError),
+    #[error("{0}")]
+    Document(#[from] DocumentError),
+    #[error("the answer of `{command}` cannot be understood: {said}")]
+    Unreadable { command: String, said: String },
+}
+
+/// The cluster that this host's `/etc/ceph/ceph.conf` names, with this host's keyring.
+#[derive(Debug)]
+pub struct Ceph<'h> {
+    host: &'h Host,
+}
+
+impl<'h> Ceph<'h> {
+    pub fn new(host: &'h Host) -> Self {
+        Self { host }
+    }
+
+    /// Asks; the answer is a JSON document.
+    ///
+    /// # Errors
+    /// The command is missing, fails, or passes its deadline.
+    pub fn ask(&self, arguments: &[&str]) -> Result<Vec<u8>, CephError> {
+        self.within(arguments, ASK)
+    }
+
+    fn within(&self, arguments: &[&str], deadline: Duration) -> Result<Vec<u8>, CephError> {
+        let command = command().args(["--format", "json"]).args(arguments).deadline(deadline);
+        Ok(self.host.programs.run_ok(&command)?.stdout)
+    }
+
+    /// Changes something.
+    ///
+    /// # Errors
+    /// As [`Ceph::ask`].
+    pub fn tell(&self, arguments: &[&str]) -> Result<(), CephError> {
+        self.host.programs.run_ok(&command().args(arguments).deadline(ASK))?;
+        Ok(())
+    }
+
+    /// # Errors
+    /// As [`Ceph::ask`], or the document does not read. So do the following.
+    pub fn osd_dump(&self) -> Result<OsdDump, CephError> {
+        Ok(OsdDump::read("ceph osd dump", &self.ask(&["osd", "dump"])?)?)
+    }
+
+    /// The full one, which tells when each group was reported.
+    ///
+    /// # Errors
+    /// As [`Ceph::osd_dump`].
+    pub fn pg_dump(&self) -> Result<PgDump, CephError> {
+        Ok(PgDump::read("ceph pg dump", &self.within(&["pg", "dump"], LIST)?)?)
+    }
+
+    /// # Errors
+    /// As [`Ceph::osd_dump`].
+    pub fn quorum(&self) -> Result<QuorumStatus, CephError> {
+        Ok(QuorumStatus::read("ceph quorum_status", &self.ask(&["quorum_status"])?)?)
+    }
+
+    /// # Errors
+    /// As [`Ceph::osd_dump`].
+    pub fn osd_tree(&self) -> Result<OsdTree, CephError> {
+        Ok(OsdTree::read("ceph osd tree", &self.ask(&["osd", "tree"])?)?)
+    }
+
+    /// Of every OSD that exists, up or down: what it said at its last boot. Hammer must be asked for one at a time.
+    ///
+    /// # Errors
+    /// As [`Ceph::osd_dump`].
+    pub fn osd_metadata(&self, osds: &OsdDump) -> Result<BTreeMap<OsdId, OsdMetadata>, CephError> {
+        const NAME: &str = "ceph osd metadata";
+        match self.ask(&["osd", "metadata"]) {
+            Ok(answer) => Ok(read_osd_metadata(NAME, &answer)?),
+            Err(CephError::Tool(CommandError::Failed { .. })) => {
+                let mut all = BTreeMap::new();
+                for id in osds.osds.keys() {
+                    let answer = self.ask(&["osd", "metadata", &id.0.to_string()])?;
+                    // Its document has no number of its own there.
+                    all.extend(read_osd_metadata(NAME, &answer).or_else(|_| one(NAME, *id, &answer))?);
+                }
+                Ok(all)
+            }
+            Err(error) => Err(error),
+        }
+    }
+
+    /// What a daemon of this host that runs says of itself, over its admin socket.
+    ///
+    /// # Errors
+    /// It does not answer, or with something else.
+    pub fn running_version(&self, daemon: &CephDaemon) -> Result<Version, CephError> {
+        let answer = self.socket(daemon, &["version"])?;
+        let said = serde_json::from_slice::<serde_json::Value>(&answer).ok();
+        let version = said.as_ref().and_then(|said| said.get("version")?.as_str()).map(Version::new);
+        version.ok_or_else(|| CephError::Unreadable {
+            command: format!("ceph daemon {daemon} version"),
+            said: String::from_utf8_lossy(&answer).trim().to_owned(),
+        })
+    }
+
+    /// Asks a daemon of this host over its admin socket, which needs no quorum.
+    ///
+    /// # Errors
+    /// It does not answer.
+    pub fn socket(&self, daemon: &CephDaemon, arguments: &[&str]) -> Result<Vec<u8>, CephError> {
+        let command =
+            Command::new("ceph").arg("daemon").arg(daemon::entity(daemon)).args(arguments).deadline(SOCKET);
+        Ok(self.host.programs.run_ok(&command)?.stdout)
+    }
+}
+
+fn command() -> Command {
+    Command::new("ceph").args(["--connect-timeout", CONNECT])
+}
+
+fn one(name: &str, id: OsdId, answer: &[u8]) -> Result<BTreeMap<OsdId, OsdMetadata>, DocumentError> {
+    let mut value: serde_json::Value = serde_json::from_slice(answer).unwrap_or_default();
+    if let Some(entry) = value.as_object_mut() {
+        entry.insert("id".to_owned(), id.0.into());
+    }
+    read_osd_metadata(name, value.to_string().as_bytes())
+}
