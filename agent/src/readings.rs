@@ -27,6 +27,14 @@ pub fn answer(host: &Host, request: &ReadingRequest) -> ReadingValue {
             Ok(jobs) => ReadingValue::GuestJobs(jobs),
             Err(error) => cannot_tell(error),
         },
+        ReadingRequest::CephDaemons
+        | ReadingRequest::CephStop { .. }
+        | ReadingRequest::CephSettle { .. }
+        | ReadingRequest::CephMap
+        | ReadingRequest::CephMons
+        | ReadingRequest::CephGroups
+        | ReadingRequest::CephHealth
+        | ReadingRequest::CephCluster => cannot_tell("this agent does not measure Ceph"),
     }
 }
 

@@ -207,6 +207,15 @@ planted! {
     AgentAsksNoCluster = "agent-asks-no-cluster", "P10",
         ["agent/src/actions/ceph_safe.rs"],
         "the agent stops an OSD on the coordinator's word alone";
+    OneMoreDiskForgotten = "one-more-disk-forgotten", "P10",
+        ["common/ceph/src/redundancy/need.rs"],
+        "a placement group need keep no more copies than its pool's min_size asks for";
+    IncompleteCopyCounts = "incomplete-copy-counts", "P10",
+        ["common/ceph/src/redundancy/copies.rs"],
+        "a copy that misses objects counts as a copy";
+    DownElsewhereIsNothing = "down-elsewhere-is-nothing", "P10",
+        ["common/ceph/src/redundancy/judge.rs"],
+        "an OSD that is down elsewhere does not keep others from stopping";
 }
 
 /// Whether this fault is planted.

@@ -2,6 +2,7 @@
 
 use crate::UnixMs;
 use crate::census::Census;
+use crate::ceph::CephDaemon;
 use crate::facts::Facts;
 use crate::ids::HostName;
 use crate::version::Version;
@@ -24,6 +25,22 @@ pub enum ReadingRequest {
     LibvirtTcp { peer: HostName, address: String, port: u16, tls: bool },
     /// Which guests have a job (migration, block job, save) in flight?
     GuestJobs,
+    /// The daemons of Ceph that belong to this host.
+    CephDaemons,
+    /// What of the cluster decides whether these OSDs may be down at the same time.
+    CephStop { osds: Vec<u32> },
+    /// Are these OSDs back, as `version`, and their placement groups clean again? Looked at for some seconds, until it is so.
+    CephSettle { osds: Vec<u32>, version: Version },
+    /// The OSD map, and what every OSD was at its last boot.
+    CephMap,
+    /// Which MONs are in quorum.
+    CephMons,
+    /// How many placement groups are in which state.
+    CephGroups,
+    /// The reasons for which the cluster says that it is not well.
+    CephHealth,
+    /// Everything that planning wants to know of the cluster.
+    CephCluster,
 }
 
 /// What was seen.
@@ -44,6 +61,9 @@ pub enum ReadingValue {
     },
     /// Names of guests with a job, and the job.
     GuestJobs(Vec<(String, String)>),
+    CephDaemons(Vec<CephDaemonSeen>),
+    /// What was seen of a cluster, as `replank_ceph::seen::Seen` writes and reads it.
+    Ceph(String),
     /// It could not be measured; blocks, and says why.
     CannotTell {
         why: String,
@@ -61,6 +81,26 @@ pub struct LibvirtdSeen {
     pub running_version: Option<Version>,
     /// What the files on disk are, by the package manager.
     pub installed_version: Option<Version>,
+}
+
+/// A daemon of Ceph that belongs to a host, whether it runs or not.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct CephDaemonSeen {
+    pub daemon: CephDaemon,
+    /// systemd's unit that holds the process; `None`: none does.
+    pub unit: Option<String>,
+    /// Of the process; `None`: it does not run.
+    pub pid: Option<u32>,
+    pub start_ticks: Option<u64>,
+    /// What the running process says of itself at its admin socket.
+    pub running_version: Option<Version>,
+    /// What the program on disk says of itself.
+    pub installed_version: Option<Version>,
+    /// The program that the process was started from is no longer there: it runs what was installed before.
+    pub executable_deleted: bool,
+    /// Why something above is not known; empty when all is.
+    pub detail: String,
 }
 
 /// One measurement by one host.

@@ -3,6 +3,7 @@
 use serde::{Deserialize, Serialize};
 use std::cmp::Ordering;
 use std::fmt;
+use std::hash::{Hash, Hasher};
 
 /// An upstream version as a program prints it of itself: `9.0.0`, `10.0.2`, `1.5.3`. Compared number by number; a
 /// missing number counts as 0; anything after the numbers is kept and not compared.
@@ -61,6 +62,17 @@ impl Ord for Version {
                 },
             }
         }
+    }
+}
+
+impl Hash for Version {
+    /// As [`PartialEq`] compares: zeros at the end say nothing.
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        let mut numbers: Vec<u64> = self.numbers().collect();
+        while numbers.last() == Some(&0) {
+            numbers.pop();
+        }
+        numbers.hash(state);
     }
 }
 

@@ -5,8 +5,9 @@
 //! stopped, and every group that it is or was in has been reported since that epoch, clean, where CRUSH wants it. A pass counts when it is the second in a row,
 //! some seconds after the first; that is for whoever asks, as are the clocks.
 
-use super::documents::{OsdDump, Pg, PgDump, Word};
+use super::documents::{Osd, OsdDump, OsdMetadata, Pg, PgDump, Word};
 use super::{OsdId, PgId};
+use replank_common::version::Version;
 use serde::Serialize;
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -17,6 +18,15 @@ pub struct Before {
     pub up_from: BTreeMap<OsdId, u32>,
     /// The groups that they were in.
     pub groups: BTreeSet<PgId>,
+}
+
+/// A wave by what it is to be, for those who do not know what it was before.
+#[derive(Debug, Clone, Copy)]
+pub struct Booted<'a> {
+    pub osds: &'a BTreeSet<OsdId>,
+    /// What each of them is to have been at its last boot.
+    pub version: &'a Version,
+    pub metadata: &'a BTreeMap<OsdId, OsdMetadata>,
 }
 
 /// What is still waited for.
@@ -32,6 +42,12 @@ pub enum Unsettled {
         osd: OsdId,
         up_from: Option<u32>,
         before: u32,
+    },
+    /// At its last boot it was another version, or nobody knows which.
+    OsdVersion {
+        osd: OsdId,
+        found: Option<Version>,
+        expected: Version,
     },
     /// The reports are counted under a map that is older than the boot.
     PgMapOld {
@@ -90,23 +106,60 @@ pub fn unsettled(before: &Before, osds: &OsdDump, pgs: &PgDump) -> Vec<Unsettled
     let mut waits = Vec::new();
     let mut since: BTreeMap<OsdId, u32> = BTreeMap::new();
     for (id, old) in &before.up_from {
-        let now = osds.osds.get(id);
-        match now.and_then(|osd| osd.up_from) {
-            _ if now.is_none_or(|osd| osd.up != Some(true)) => waits.push(Unsettled::OsdDown { osd: *id }),
-            Some(epoch) if epoch > *old => drop(since.insert(*id, epoch)),
-            up_from => waits.push(Unsettled::OsdNotBack { osd: *id, up_from, before: *old }),
+        match up_since(osds.osds.get(id)) {
+            None => waits.push(Unsettled::OsdDown { osd: *id }),
+            Some(Some(epoch)) if epoch > *old => drop(since.insert(*id, epoch)),
+            Some(up_from) => waits.push(Unsettled::OsdNotBack { osd: *id, up_from, before: *old }),
         }
     }
+    let wave = before.up_from.keys().copied().collect();
+    waits.extend(groups(&wave, &since, &before.groups, osds, pgs));
+    waits
+}
+
+/// The same of a wave of which only is known what its OSDs are to run. That they came up anew is seen by the version that they booted with, so an OSD
+/// that ran it before is settled as soon as its groups are.
+pub fn unsettled_as(booted: Booted<'_>, osds: &OsdDump, pgs: &PgDump) -> Vec<Unsettled> {
+    let mut waits = Vec::new();
+    let mut since: BTreeMap<OsdId, u32> = BTreeMap::new();
+    for id in booted.osds {
+        let found = booted.metadata.get(id).and_then(OsdMetadata::version_number);
+        match up_since(osds.osds.get(id)) {
+            None => waits.push(Unsettled::OsdDown { osd: *id }),
+            Some(_) if found.as_ref() != Some(booted.version) => {
+                waits.push(Unsettled::OsdVersion { osd: *id, found, expected: booted.version.clone() });
+            }
+            Some(Some(epoch)) => drop(since.insert(*id, epoch)),
+            Some(None) => waits.push(Unsettled::OsdNotBack { osd: *id, up_from: None, before: 0 }),
+        }
+    }
+    waits.extend(groups(booted.osds, &since, &BTreeSet::new(), osds, pgs));
+    waits
+}
+
+/// `None`: it is down, or the map does not say that it is up.
+fn up_since(osd: Option<&Osd>) -> Option<Option<u32>> {
+    osd.filter(|osd| osd.up == Some(true)).map(|osd| osd.up_from)
+}
+
+/// What the groups of `wave`, and `expected` ones, still miss. `since`: the epochs at which its OSDs came up.
+fn groups(
+    wave: &BTreeSet<OsdId>,
+    since: &BTreeMap<OsdId, u32>,
+    expected: &BTreeSet<PgId>,
+    osds: &OsdDump,
+    pgs: &PgDump,
+) -> Vec<Unsettled> {
+    let mut waits = Vec::new();
     let newest = since.values().copied().max().unwrap_or(0);
     if let Some(epoch) = pgs.last_osdmap_epoch.filter(|epoch| *epoch < newest) {
         waits.push(Unsettled::PgMapOld { epoch, needed: newest });
     }
-    let mut expected = before.groups.clone();
+    let mut expected = expected.clone();
     for pg in &pgs.pgs {
-        let member = |osd: &OsdId| before.up_from.contains_key(osd);
-        let has = |osds: &Option<Vec<OsdId>>| osds.iter().flatten().any(member);
+        let has = |osds: &Option<Vec<OsdId>>| osds.iter().flatten().any(|osd| wave.contains(osd));
         if expected.remove(&pg.id) || has(&pg.up) || has(&pg.acting) {
-            waits.extend(group(pg, &since, newest));
+            waits.extend(group(pg, since, newest));
         }
     }
     // The groups of a pool that was deleted meanwhile are gone for good.
@@ -130,4 +183,39 @@ fn group(pg: &Pg, since: &BTreeMap<OsdId, u32>, newest: u32) -> Option<Unsettled
         return Some(Unsettled::PgNotClean { pg: pg.id, state });
     }
     (pg.up.is_none() || pg.up != pg.acting).then_some(Unsettled::PgElsewhere { pg: pg.id })
+}
+
+/// One line for people. `osds`: where the names of pools are.
+pub fn show_unsettled(waits: &Unsettled, osds: &OsdDump) -> String {
+    let group = |pg: &PgId| match osds.pools.get(&pg.pool) {
+        Some(pool) => format!("pg {pg} of pool `{}`", pool.name),
+        None => format!("pg {pg}"),
+    };
+    let epoch_or = |epoch: &Option<u32>, none: &str| epoch.map_or_else(|| none.to_owned(), |e| e.to_string());
+    match waits {
+        Unsettled::OsdDown { osd } => format!("{osd} is not up"),
+        Unsettled::OsdNotBack { osd, up_from: None, .. } => {
+            format!("the OSD map does not say since when {osd} is up")
+        }
+        Unsettled::OsdNotBack { osd, up_from: Some(up_from), .. } => {
+            format!("{osd} has not come up since it was stopped: up since epoch {up_from}, as before")
+        }
+        Unsettled::OsdVersion { osd, found: Some(found), expected } => {
+            format!("{osd} booted last as {found}, not {expected}")
+        }
+        Unsettled::OsdVersion { osd, found: None, expected } => {
+            format!("the cluster does not say which version {osd} booted as; {expected} is expected")
+        }
+        Unsettled::PgMapOld { epoch, needed } => {
+            format!("the groups are counted under epoch {epoch}, and the last OSD came up at {needed}")
+        }
+        Unsettled::PgAbsent { pg } => format!("{} is not in the list", group(pg)),
+        Unsettled::PgNotReported { pg, reported_epoch, needed } => format!(
+            "{} has not been reported since the restart: at epoch {}, epoch {needed} or later is needed",
+            group(pg),
+            epoch_or(reported_epoch, "unknown"),
+        ),
+        Unsettled::PgNotClean { pg, state } => format!("{} is `{state}`", group(pg)),
+        Unsettled::PgElsewhere { pg } => format!("{} is clean, but not where CRUSH wants it", group(pg)),
+    }
 }

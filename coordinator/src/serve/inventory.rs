@@ -39,7 +39,9 @@ fn facts(host: &HostName, answer: Result<Reading, AskError>) -> Result<Facts, St
         | ReadingValue::Libvirtd(_)
         | ReadingValue::EmulatorForNewGuests { .. }
         | ReadingValue::LibvirtTcp { .. }
-        | ReadingValue::GuestJobs(_) => Err("its agent answered another question than facts".to_owned()),
+        | ReadingValue::GuestJobs(_)
+        | ReadingValue::CephDaemons(_)
+        | ReadingValue::Ceph(_) => Err("its agent answered another question than facts".to_owned()),
     }
 }
 

@@ -1,6 +1,6 @@
 //! `reading.proto`.
 
-use super::{BadMessage, need, parse, path_text};
+use super::{BadMessage, all, each, need, parse, path_text};
 use crate::v1;
 use replank_common::ids::HostName;
 use replank_common::reading as r;
@@ -25,6 +25,16 @@ impl From<r::ReadingRequest> for v1::Measurement {
                 })
             }
             r::ReadingRequest::GuestJobs => w::Measurement::GuestJobs(w::GuestJobs {}),
+            r::ReadingRequest::CephDaemons => w::Measurement::CephDaemons(w::CephDaemons {}),
+            r::ReadingRequest::CephStop { osds } => w::Measurement::CephStop(w::CephStop { osds }),
+            r::ReadingRequest::CephSettle { osds, version } => {
+                w::Measurement::CephSettle(w::CephSettle { osds, version: version.to_string() })
+            }
+            r::ReadingRequest::CephMap => w::Measurement::CephMap(w::CephMap {}),
+            r::ReadingRequest::CephMons => w::Measurement::CephMons(w::CephMons {}),
+            r::ReadingRequest::CephGroups => w::Measurement::CephGroups(w::CephGroups {}),
+            r::ReadingRequest::CephHealth => w::Measurement::CephHealth(w::CephHealth {}),
+            r::ReadingRequest::CephCluster => w::Measurement::CephCluster(w::CephCluster {}),
         };
         Self { measurement: Some(measurement) }
     }
@@ -50,6 +60,45 @@ impl TryFrom<v1::Measurement> for r::ReadingRequest {
                 tls: m.tls,
             },
             W::GuestJobs(_) => Self::GuestJobs,
+            W::CephDaemons(_) => Self::CephDaemons,
+            W::CephStop(m) => Self::CephStop { osds: m.osds },
+            W::CephSettle(m) => Self::CephSettle { osds: m.osds, version: Version::new(m.version) },
+            W::CephMap(_) => Self::CephMap,
+            W::CephMons(_) => Self::CephMons,
+            W::CephGroups(_) => Self::CephGroups,
+            W::CephHealth(_) => Self::CephHealth,
+            W::CephCluster(_) => Self::CephCluster,
+        })
+    }
+}
+
+impl From<r::CephDaemonSeen> for v1::reading::CephDaemonSeen {
+    fn from(seen: r::CephDaemonSeen) -> Self {
+        Self {
+            daemon: seen.daemon.to_string(),
+            unit: seen.unit,
+            pid: seen.pid,
+            start_ticks: seen.start_ticks,
+            running_version: seen.running_version.map(|v| v.to_string()),
+            installed_version: seen.installed_version.map(|v| v.to_string()),
+            executable_deleted: seen.executable_deleted,
+            detail: seen.detail,
+        }
+    }
+}
+
+impl TryFrom<v1::reading::CephDaemonSeen> for r::CephDaemonSeen {
+    type Error = BadMessage;
+    fn try_from(m: v1::reading::CephDaemonSeen) -> Result<Self, BadMessage> {
+        Ok(Self {
+            daemon: parse("CephDaemonSeen", "daemon", &m.daemon)?,
+            unit: m.unit,
+            pid: m.pid,
+            start_ticks: m.start_ticks,
+            running_version: m.running_version.map(Version::new),
+            installed_version: m.installed_version.map(Version::new),
+            executable_deleted: m.executable_deleted,
+            detail: m.detail,
         })
     }
 }
@@ -85,6 +134,10 @@ impl v1::Reading {
             r::ReadingValue::GuestJobs(jobs) => w::Value::GuestJobs(w::GuestJobsSeen {
                 jobs: jobs.into_iter().map(|(guest, job)| w::GuestJob { guest, job }).collect(),
             }),
+            r::ReadingValue::CephDaemons(daemons) => {
+                w::Value::CephDaemons(w::CephDaemonsSeen { daemons: each(daemons) })
+            }
+            r::ReadingValue::Ceph(json) => w::Value::Ceph(json),
             r::ReadingValue::CannotTell { why } => w::Value::CannotTell(w::CannotTell { why }),
         };
         Self {
@@ -128,6 +181,8 @@ impl TryFrom<v1::Reading> for r::Reading {
             W::GuestJobs(seen) => {
                 r::ReadingValue::GuestJobs(seen.jobs.into_iter().map(|j| (j.guest, j.job)).collect())
             }
+            W::CephDaemons(seen) => r::ReadingValue::CephDaemons(all(seen.daemons)?),
+            W::Ceph(json) => r::ReadingValue::Ceph(json),
             W::CannotTell(seen) => r::ReadingValue::CannotTell { why: seen.why },
         };
         Ok(Self {

@@ -183,7 +183,17 @@ impl<'a> Hosts<'a> {
                     Gate::NewGuestsGet { virt_type, emulator } => {
                         hosts.emulators.insert((&step.host, virt_type), emulator);
                     }
-                    Gate::CensusHolds | Gate::NoGuestJobs | Gate::LibvirtTcpAnswers { .. } => {}
+                    Gate::CensusHolds
+                    | Gate::NoGuestJobs
+                    | Gate::LibvirtTcpAnswers { .. }
+                    | Gate::OsdsMayStop { .. }
+                    | Gate::OsdsSettled { .. }
+                    | Gate::MonsInQuorum { .. }
+                    | Gate::CephDaemonsAre { .. }
+                    | Gate::CephHealthKnown { .. }
+                    | Gate::NoScrub { .. }
+                    | Gate::EveryOsdIs { .. }
+                    | Gate::Required { .. } => {}
                 }
             }
         }
@@ -238,6 +248,14 @@ impl<'a> Hosts<'a> {
                 ReadingValue::LibvirtTcp { answered: true, detail: "authentication is asked for".to_owned() }
             }
             ReadingRequest::Facts => ReadingValue::CannotTell { why: "no gate asks for facts".to_owned() },
+            ReadingRequest::CephDaemons
+            | ReadingRequest::CephStop { .. }
+            | ReadingRequest::CephSettle { .. }
+            | ReadingRequest::CephMap
+            | ReadingRequest::CephMons
+            | ReadingRequest::CephGroups
+            | ReadingRequest::CephHealth
+            | ReadingRequest::CephCluster => ReadingValue::CannotTell { why: "no host has Ceph".to_owned() },
         };
         let reading =
             Reading { host: want.host.clone(), request: want.request.clone(), taken_at_ms: now_ms, value };

@@ -12,14 +12,14 @@ use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
 /// How a cluster says it is.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Health {
     /// `HEALTH_OK`, `HEALTH_WARN`, `HEALTH_ERR`.
     pub level: String,
     pub reasons: Vec<HealthReason>,
 }
 
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct HealthReason {
     /// `OSD_DOWN`. Before Luminous there are none, and the text is all there is.
     pub check: Option<String>,

@@ -11,7 +11,9 @@ mod json;
 mod metadata;
 mod osd_dump;
 mod osd_tree;
+mod pg_cut;
 mod pg_dump;
+mod pg_row;
 mod pg_state;
 mod quorum;
 
@@ -20,6 +22,7 @@ pub use health::*;
 pub use metadata::*;
 pub use osd_dump::*;
 pub use osd_tree::*;
+pub use pg_cut::*;
 pub use pg_dump::*;
 pub use pg_state::*;
 pub use quorum::*;

@@ -6,12 +6,12 @@
 use super::error::{DocumentError, Kind, Reading};
 use super::json::{Addresses, Text, Truth, Whole, ip_of};
 use crate::{OsdId, PoolId};
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
 /// The OSD map.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct OsdDump {
     pub epoch: u32,
     pub fsid: Option<String>,
@@ -23,7 +23,7 @@ pub struct OsdDump {
     pub osds: BTreeMap<OsdId, Osd>,
 }
 
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Pool {
     pub id: PoolId,
     pub name: String,
@@ -35,7 +35,8 @@ pub struct Pool {
     pub rule: Option<u32>,
 }
 
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
 pub enum PoolKind {
     Replicated,
     /// `None`: its profile is not in the map.
@@ -45,7 +46,7 @@ pub enum PoolKind {
 }
 
 /// How an erasure-coded pool spreads an object.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Profile {
     pub name: String,
     /// `jerasure`, `isa`, `clay`, `lrc`, `shec`.
@@ -56,7 +57,7 @@ pub struct Profile {
     pub c: Option<u32>,
 }
 
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Osd {
     /// `None`: the field and the list of states disagree, or neither is there.
     pub up: Option<bool>,

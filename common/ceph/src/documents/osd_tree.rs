@@ -3,11 +3,11 @@
 use super::error::{DocumentError, Kind, Reading};
 use super::json::Whole;
 use crate::OsdId;
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// The CRUSH hierarchy.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct OsdTree {
     /// Every OSD under a bucket, from left to right as the tree is drawn; of one that stands in several places, the first.
     pub leaves: Vec<Leaf>,
@@ -15,14 +15,14 @@ pub struct OsdTree {
     pub stray: BTreeSet<OsdId>,
 }
 
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Leaf {
     pub osd: OsdId,
     /// The buckets above it, the lowest first.
     pub above: Vec<Bucket>,
 }
 
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Bucket {
     pub id: i64,
     pub name: String,

@@ -10,15 +10,15 @@ use super::json::{Text, Truth, Whole};
 use super::pg_state::PgState;
 use crate::codes;
 use crate::{OsdId, PgId};
-use serde::Deserialize;
 use serde::de::{Deserializer, Error, IgnoredAny, MapAccess, SeqAccess, Visitor};
+use serde::{Deserialize, Serialize};
 use std::fmt;
 
 /// `CRUSH_ITEM_NONE`: nobody holds this shard of an erasure-coded placement group.
 const NOBODY: i128 = 0x7fff_ffff;
 
 /// All placement groups of a cluster, each once, by id.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PgDump {
     pub pgs: Vec<Pg>,
     /// The newest OSD map that the reports were counted under. Managers since Luminous leave it at 0, which is `None` here.

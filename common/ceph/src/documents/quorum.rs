@@ -2,12 +2,12 @@
 
 use super::error::{DocumentError, Kind, Reading};
 use super::json::{Addresses, Whole, ip_of};
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
 /// The MONs of a cluster.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct QuorumStatus {
     /// Every MON of the map, with its address.
     pub mons: BTreeMap<String, Option<IpAddr>>,

@@ -3,9 +3,10 @@
 use super::copies::{Copies, copies};
 use super::need::{Consents, Need};
 use super::objection::{Objection, PgCause, PgObjection, Shortage};
-use crate::documents::{OsdDump, Pg, PgDump, QuorumStatus};
+use crate::documents::{Listed, OsdDump, Pg, PgCut, PgDump, QuorumStatus};
 use crate::quorum::{Machines, mon_objections};
 use crate::{OsdId, PgId, PoolId};
+use replank_common::planted::{self, Planted};
 use serde::Serialize;
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -15,6 +16,10 @@ pub struct Redundancy<'a> {
     osds: &'a OsdDump,
     pgs: &'a PgDump,
     needs: BTreeMap<PoolId, Option<Need>>,
+    /// What the whole list had of each pool.
+    listed: BTreeMap<PoolId, Listed>,
+    /// `pgs` has the groups of these OSDs and no others; `None`: of all.
+    only: Option<&'a BTreeSet<OsdId>>,
     /// Every OSD of the map, or named by a group; its place is its slot.
     slots: Vec<OsdId>,
     /// `touching[starts[slot]..starts[slot + 1]]`: the groups that have the OSD of that slot in `acting` or `up`.
@@ -67,6 +72,21 @@ pub struct StopSet {
 
 impl<'a> Redundancy<'a> {
     pub fn new(osds: &'a OsdDump, pgs: &'a PgDump, consents: &Consents) -> Self {
+        Self::over(osds, pgs, pgs.listed(), None, consents)
+    }
+
+    /// Of a list that was cut down to some OSDs. Only sets of those can be safe.
+    pub fn of_cut(osds: &'a OsdDump, cut: &'a PgCut, consents: &Consents) -> Self {
+        Self::over(osds, &cut.pgs, cut.listed.clone(), Some(&cut.of), consents)
+    }
+
+    fn over(
+        osds: &'a OsdDump,
+        pgs: &'a PgDump,
+        listed: BTreeMap<PoolId, Listed>,
+        only: Option<&'a BTreeSet<OsdId>>,
+        consents: &Consents,
+    ) -> Self {
         let needs = osds.pools.values().map(|pool| (pool.id, Need::of(pool, consents))).collect();
         let named = pgs.pgs.iter().flat_map(members).copied();
         let slots: Vec<OsdId> =
@@ -93,7 +113,7 @@ impl<'a> Redundancy<'a> {
             touching[next[slot]] = index;
             next[slot] += 1;
         }
-        Self { osds, pgs, needs, slots, starts, touching }
+        Self { osds, pgs, needs, listed, only, slots, starts, touching }
     }
 
     /// May all of `set` be down at once? `quorum`: where the MONs are; without it they are not looked at.
@@ -140,9 +160,12 @@ impl<'a> Redundancy<'a> {
         for osd in set.iter().filter(|osd| !self.osds.osds.contains_key(osd)) {
             objections.push(Objection::OsdUnknown { osd: *osd });
         }
+        let beyond = set.iter().filter(|osd| self.only.is_some_and(|only| !only.contains(osd)));
+        objections.extend(beyond.map(|osd| Objection::OsdBeyondCut { osd: *osd }));
         for (id, osd) in self.osds.osds.iter().filter(|(id, _)| !set.contains(id)) {
             match (osd.up, osd.placed) {
                 (Some(true), _) | (Some(false), Some(false)) => {}
+                (Some(false), Some(true)) if planted::is(Planted::DownElsewhereIsNothing) => {}
                 (Some(false), Some(true)) => objections.push(Objection::OsdDown { osd: *id }),
                 (None, _) | (Some(false), None) => objections.push(Objection::OsdUnclear { osd: *id }),
             }
@@ -155,22 +178,17 @@ impl<'a> Redundancy<'a> {
 
     /// Pools of which not each group is listed exactly once (the reader refuses one that is listed twice).
     fn absent(&self) -> Vec<Objection> {
-        let mut listed: BTreeMap<PoolId, (u32, u32)> = BTreeMap::new();
-        for pg in &self.pgs.pgs {
-            let (count, beyond) = listed.entry(pg.id.pool).or_default();
-            *count += 1;
-            *beyond = (*beyond).max(pg.id.seed);
-        }
+        let mut listed = self.listed.clone();
         let mut objections = Vec::new();
         for pool in self.osds.pools.values() {
-            let (count, highest) = listed.remove(&pool.id).unwrap_or_default();
-            let complete = pool.pg_num.is_some_and(|pg_num| count == pg_num && highest < pg_num.max(1));
+            let Listed { count, highest_seed } = listed.remove(&pool.id).unwrap_or_default();
+            let complete = pool.pg_num.is_some_and(|pg_num| count == pg_num && highest_seed < pg_num.max(1));
             if !complete {
                 let (name, pg_num) = (pool.name.clone(), pool.pg_num);
                 objections.push(Objection::PgsAbsent { pool: pool.id, name, pg_num, listed: count });
             }
         }
-        let absent = |(pool, (listed, _))| Objection::PoolAbsent { pool, listed };
+        let absent = |(pool, listed): (PoolId, Listed)| Objection::PoolAbsent { pool, listed: listed.count };
         objections.extend(listed.into_iter().map(absent));
         objections
     }

@@ -2,6 +2,7 @@
 
 use crate::PoolId;
 use crate::documents::{Pool, PoolKind, Profile};
+use replank_common::planted::{self, Planted};
 use serde::Serialize;
 use std::collections::BTreeSet;
 
@@ -55,6 +56,7 @@ impl Need {
             }
             PoolKind::Unknown => return None,
         };
+        let keep = if planted::is(Planted::OneMoreDiskForgotten) { min_size } else { keep };
         Some(Self { keep, size, min_size, thin, consented })
     }
 

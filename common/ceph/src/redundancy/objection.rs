@@ -22,6 +22,10 @@ pub enum Objection {
     OsdUnknown {
         osd: OsdId,
     },
+    /// The list was cut down to other OSDs.
+    OsdBeyondCut {
+        osd: OsdId,
+    },
     Pg(PgObjection),
     /// Groups are missing from the list, or it has too many.
     PgsAbsent {
@@ -171,6 +175,7 @@ impl Objection {
             Self::Pg(pg) => pg.cause.certain(),
             Self::OsdUnclear { .. }
             | Self::OsdUnknown { .. }
+            | Self::OsdBeyondCut { .. }
             | Self::PgsAbsent { .. }
             | Self::PoolAbsent { .. }
             | Self::PgNowhere { .. }
@@ -188,6 +193,7 @@ impl Objection {
             Self::PgNowhere { .. } => codes::PG_UNKNOWN,
             Self::OsdUnclear { .. }
             | Self::OsdUnknown { .. }
+            | Self::OsdBeyondCut { .. }
             | Self::PoolAbsent { .. }
             | Self::MapOlder { .. } => codes::DOCUMENTS_APART,
             Self::MonQuorum { .. } | Self::MonUnclear { .. } => codes::MON_QUORUM,

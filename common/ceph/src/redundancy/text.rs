@@ -61,6 +61,12 @@ pub fn show_objections(objections: &[Objection]) -> String {
     text
 }
 
+/// One objection in one line, for those who wait: its code, what is wrong, and where.
+pub fn show_objection(objection: &Objection) -> String {
+    let Said { head, item, .. } = say(objection);
+    format!("{} {head}: {item}", objection.code())
+}
+
 struct Said {
     /// What all of one kind share.
     head: String,
@@ -86,6 +92,11 @@ fn say(objection: &Objection) -> Said {
             "OSDs of the set are not in the OSD map",
             osd.to_string(),
             "name those that `ceph osd ls` lists, or take the map again",
+        ),
+        Objection::OsdBeyondCut { osd } => said(
+            "the list of groups was cut down to other OSDs",
+            osd.to_string(),
+            "take the list again for all OSDs that stop together",
         ),
         Objection::Pg(pg) => say_pg(pg),
         Objection::PgsAbsent { name, pg_num, listed, .. } => {

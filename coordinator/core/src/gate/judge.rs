@@ -1,6 +1,6 @@
 //! What a gate asks for, and the verdict on what was seen.
 
-use super::{Gate, HaltReason, Verdict, WaitReason};
+use super::{Gate, HaltReason, Verdict, WaitReason, ceph};
 use replank_common::UnixMs;
 use replank_common::census::{Census, Guest, Incarnation};
 use replank_common::ids::{GuestUuid, HostName};
@@ -8,6 +8,9 @@ use replank_common::planted::{self, Planted};
 use replank_common::reading::{LibvirtdSeen, Reading, ReadingRequest, ReadingValue};
 use replank_common::version::Version;
 use std::path::Path;
+
+/// Why nothing is told by an answer to another question.
+pub(super) const ANOTHER: &str = "the agent answered with another measurement";
 
 /// Whether an agent can be heard.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -53,6 +56,15 @@ pub fn asks(gate: &Gate, host: &HostName) -> Vec<(HostName, ReadingRequest)> {
             port: *port,
             tls: *tls,
         },
+        Gate::OsdsMayStop { osds, .. } => ReadingRequest::CephStop { osds: osds.clone() },
+        Gate::OsdsSettled { osds, version, .. } => {
+            ReadingRequest::CephSettle { osds: osds.clone(), version: version.clone() }
+        }
+        Gate::MonsInQuorum { .. } => ReadingRequest::CephMons,
+        Gate::CephDaemonsAre { .. } => ReadingRequest::CephDaemons,
+        Gate::CephHealthKnown { .. } => ReadingRequest::CephHealth,
+        Gate::NoScrub { .. } => ReadingRequest::CephGroups,
+        Gate::EveryOsdIs { .. } | Gate::Required { .. } => ReadingRequest::CephMap,
     };
     vec![(asked_of(gate, host).clone(), request)]
 }
@@ -60,8 +72,19 @@ pub fn asks(gate: &Gate, host: &HostName) -> Vec<(HostName, ReadingRequest)> {
 /// The host that takes the measurements of `gate` for a step of `host`.
 pub fn asked_of<'a>(gate: &'a Gate, host: &'a HostName) -> &'a HostName {
     match gate {
-        Gate::CensusHolds | Gate::NoGuestJobs | Gate::LibvirtdIs { .. } | Gate::NewGuestsGet { .. } => host,
+        Gate::CensusHolds
+        | Gate::NoGuestJobs
+        | Gate::LibvirtdIs { .. }
+        | Gate::NewGuestsGet { .. }
+        | Gate::CephDaemonsAre { .. } => host,
         Gate::LibvirtTcpAnswers { from, .. } => from,
+        Gate::OsdsMayStop { via, .. }
+        | Gate::OsdsSettled { via, .. }
+        | Gate::MonsInQuorum { via, .. }
+        | Gate::CephHealthKnown { via, .. }
+        | Gate::NoScrub { via }
+        | Gate::EveryOsdIs { via, .. }
+        | Gate::Required { via, .. } => via,
     }
 }
 
@@ -96,6 +119,15 @@ pub fn name_of(request: &ReadingRequest) -> String {
             format!("libvirtd of {peer} at {address}:{port}")
         }
         ReadingRequest::GuestJobs => "the guests' jobs".to_owned(),
+        ReadingRequest::CephDaemons => "the daemons of Ceph".to_owned(),
+        ReadingRequest::CephStop { osds } if osds.is_empty() => "what depends on the MONs".to_owned(),
+        ReadingRequest::CephStop { osds } => format!("what depends on {}", ceph::osd_names(osds)),
+        ReadingRequest::CephSettle { osds, .. } => format!("the settling of {}", ceph::osd_names(osds)),
+        ReadingRequest::CephMap => "the OSD map".to_owned(),
+        ReadingRequest::CephMons => "the quorum of the MONs".to_owned(),
+        ReadingRequest::CephGroups => "the states of the placement groups".to_owned(),
+        ReadingRequest::CephHealth => "the health of the cluster".to_owned(),
+        ReadingRequest::CephCluster => "the whole cluster".to_owned(),
     }
 }
 
@@ -135,22 +167,47 @@ fn judge_one(
                 })
             }
         }
+        (Gate::CephDaemonsAre { daemons, version }, ReadingValue::CephDaemons(seen)) => {
+            ceph::daemons_are(host, daemons, version, seen)
+        }
+        (
+            Gate::OsdsMayStop { .. }
+            | Gate::OsdsSettled { .. }
+            | Gate::MonsInQuorum { .. }
+            | Gate::CephHealthKnown { .. }
+            | Gate::NoScrub { .. }
+            | Gate::EveryOsdIs { .. }
+            | Gate::Required { .. },
+            ReadingValue::Ceph(text),
+        ) => ceph::judge(gate, of, text).unwrap_or_else(|why| {
+            Verdict::Wait(WaitReason::CannotTell { host: of.clone(), of: name_of(request), why })
+        }),
         (
             Gate::CensusHolds
             | Gate::NoGuestJobs
             | Gate::LibvirtdIs { .. }
             | Gate::NewGuestsGet { .. }
-            | Gate::LibvirtTcpAnswers { .. },
+            | Gate::LibvirtTcpAnswers { .. }
+            | Gate::OsdsMayStop { .. }
+            | Gate::OsdsSettled { .. }
+            | Gate::MonsInQuorum { .. }
+            | Gate::CephDaemonsAre { .. }
+            | Gate::CephHealthKnown { .. }
+            | Gate::NoScrub { .. }
+            | Gate::EveryOsdIs { .. }
+            | Gate::Required { .. },
             ReadingValue::Census(_)
             | ReadingValue::Facts(_)
             | ReadingValue::Libvirtd(_)
             | ReadingValue::EmulatorForNewGuests { .. }
             | ReadingValue::LibvirtTcp { .. }
-            | ReadingValue::GuestJobs(_),
+            | ReadingValue::GuestJobs(_)
+            | ReadingValue::CephDaemons(_)
+            | ReadingValue::Ceph(_),
         ) => Verdict::Wait(WaitReason::CannotTell {
             host: of.clone(),
             of: name_of(request),
-            why: "the agent answered with another measurement".to_owned(),
+            why: ANOTHER.to_owned(),
         }),
     }
 }

@@ -4,6 +4,7 @@
 //! that tell an operator why something waits or stopped. Never measures anything itself, and never decides how old a
 //! reading may be: [`Observed`] hands out only those that count.
 
+mod ceph;
 mod judge;
 mod model;
 mod text;

@@ -1,5 +1,6 @@
 //! The sentences of gates, waits and halts, and how instants and spans are written.
 
+use super::ceph::{mon_names, osd_names, some, stop_names};
 use super::{Gate, HaltReason, Verdict, WaitReason};
 use replank_common::UnixMs;
 use std::fmt;
@@ -25,6 +26,18 @@ pub fn duration(span_ms: u64) -> String {
     }
 }
 
+/// How many more there are, if any.
+struct And(u32);
+
+impl fmt::Display for And {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.0 {
+            0 => Ok(()),
+            more => write!(f, "; and {more} more"),
+        }
+    }
+}
+
 impl fmt::Display for Gate {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -38,6 +51,34 @@ impl fmt::Display for Gate {
                 let over = if *tls { "TLS" } else { "TCP" };
                 write!(f, "libvirtd answers at {address}:{port} over {over}, as seen from {from}")
             }
+            Self::OsdsMayStop { osds, mons, consents, via: _ } => {
+                write!(f, "{} may be down at once", stop_names(osds, mons))?;
+                match consents.as_slice() {
+                    [] => Ok(()),
+                    pools => write!(f, "; thin redundancy is accepted of {}", pools.join(", ")),
+                }
+            }
+            Self::OsdsSettled { osds, version, via: _ } => write!(
+                f,
+                "{} run {version}, and their placement groups are clean, twice and since the restart",
+                osd_names(osds)
+            ),
+            Self::MonsInQuorum { mons, via: _ } => write!(f, "{} in quorum", mon_names(mons)),
+            Self::CephDaemonsAre { daemons, version } => {
+                let names: Vec<String> = daemons.iter().map(ToString::to_string).collect();
+                write!(f, "the running {} {version}", some(&names, " is", " are"))
+            }
+            Self::CephHealthKnown { allowed, via: _ } if allowed.is_empty() => {
+                f.write_str("the cluster complains of nothing")
+            }
+            Self::CephHealthKnown { allowed, via: _ } => {
+                write!(f, "the cluster complains of nothing but {}", allowed.join(", "))
+            }
+            Self::NoScrub { via: _ } => f.write_str("no placement group is being scrubbed"),
+            Self::EveryOsdIs { version, via: _ } => {
+                write!(f, "every OSD that exists, up or down, is {version}")
+            }
+            Self::Required { what, via: _ } => write!(f, "the cluster has {what}"),
         }
     }
 }
@@ -74,6 +115,64 @@ impl fmt::Display for WaitReason {
             Self::NoTcpAnswer { host, from, detail } => {
                 write!(f, "{host}: libvirtd does not answer over TCP as seen from {from}: {detail}")
             }
+            Self::CephMayNotStop { host, what, code: _, lines, more } => {
+                write!(
+                    f,
+                    "{what} may not stop, as {host} sees the cluster: {}{}",
+                    lines.join("; "),
+                    And(*more)
+                )
+            }
+            Self::OsdsUnsettled { host, what, lines, more } => {
+                write!(
+                    f,
+                    "not settled yet, as {host} sees the cluster: {what}: {}{}",
+                    lines.join("; "),
+                    And(*more)
+                )
+            }
+            Self::OsdsSettling { host, what, ms } => write!(
+                f,
+                "settled for {} only, as {host} sees the cluster, and looked at once more: {what}",
+                duration(*ms)
+            ),
+            Self::MonsOutOfQuorum { host, mons, in_quorum } => write!(
+                f,
+                "{} not in quorum, as {host} sees the cluster; in it: {}",
+                mon_names(mons),
+                if in_quorum.is_empty() { "none".to_owned() } else { in_quorum.join(", ") }
+            ),
+            Self::CephDaemonIsNot { host, daemon, expected, found, detail } => {
+                match found {
+                    Some(found) => write!(f, "{host}: the running {daemon} is {found}, not {expected}")?,
+                    None => write!(f, "{host}: {daemon} is not seen to run {expected}")?,
+                }
+                if detail.is_empty() { Ok(()) } else { write!(f, ": {detail}") }
+            }
+            Self::CephHealthUnknown { host, reasons } => write!(
+                f,
+                "the cluster complains of what is not expected, as {host} sees it: {}",
+                reasons.join("; ")
+            ),
+            Self::Scrubbing { host, groups, named } => {
+                let (are, and) = if *groups == 1 { ("group is", "") } else { ("groups are", " …") };
+                let all = usize::try_from(*groups).is_ok_and(|groups| groups <= named.len());
+                let and = if all { "" } else { and };
+                write!(
+                    f,
+                    "{groups} placement {are} being scrubbed, as {host} sees the cluster: {}{and}",
+                    named.join(", ")
+                )
+            }
+            Self::OsdsOfOtherVersions { host, expected, osds, more } => write!(
+                f,
+                "OSDs exist that are not {expected}, as {host} sees the cluster: {}{}",
+                osds.join("; "),
+                And(*more)
+            ),
+            Self::NotRequired { host, what, found } => {
+                write!(f, "the cluster does not have {what} yet, as {host} sees it: {found}")
+            }
         }
     }
 }
@@ -97,6 +196,30 @@ impl WaitReason {
                 a == b && x == y
             }
             (
+                Self::CephMayNotStop { host: a, what: x, code: c, .. },
+                Self::CephMayNotStop { host: b, what: y, code: d, .. },
+            ) => (a, x, c) == (b, y, d),
+            (Self::OsdsUnsettled { host: a, what: x, .. }, Self::OsdsUnsettled { host: b, what: y, .. })
+            | (Self::OsdsSettling { host: a, what: x, .. }, Self::OsdsSettling { host: b, what: y, .. }) => {
+                (a, x) == (b, y)
+            }
+            (
+                Self::MonsOutOfQuorum { host: a, mons: x, .. },
+                Self::MonsOutOfQuorum { host: b, mons: y, .. },
+            ) => (a, x) == (b, y),
+            (
+                Self::CephDaemonIsNot { host: a, daemon: x, .. },
+                Self::CephDaemonIsNot { host: b, daemon: y, .. },
+            ) => (a, x) == (b, y),
+            (Self::CephHealthUnknown { host: a, .. }, Self::CephHealthUnknown { host: b, .. })
+            | (Self::Scrubbing { host: a, .. }, Self::Scrubbing { host: b, .. })
+            | (Self::OsdsOfOtherVersions { host: a, .. }, Self::OsdsOfOtherVersions { host: b, .. }) => {
+                a == b
+            }
+            (Self::NotRequired { host: a, what: x, .. }, Self::NotRequired { host: b, what: y, .. }) => {
+                (a, x) == (b, y)
+            }
+            (
                 Self::LinkDown { .. }
                 | Self::NoReadingYet { .. }
                 | Self::CannotTell { .. }
@@ -105,7 +228,16 @@ impl WaitReason {
                 | Self::LibvirtdNotActive { .. }
                 | Self::LibvirtdVersion { .. }
                 | Self::WrongEmulator { .. }
-                | Self::NoTcpAnswer { .. },
+                | Self::NoTcpAnswer { .. }
+                | Self::CephMayNotStop { .. }
+                | Self::OsdsUnsettled { .. }
+                | Self::OsdsSettling { .. }
+                | Self::MonsOutOfQuorum { .. }
+                | Self::CephDaemonIsNot { .. }
+                | Self::CephHealthUnknown { .. }
+                | Self::Scrubbing { .. }
+                | Self::OsdsOfOtherVersions { .. }
+                | Self::NotRequired { .. },
                 _,
             ) => false,
         }

@@ -203,9 +203,16 @@ impl SimHost {
             ReadingRequest::LibvirtTcp { .. } => {
                 ReadingValue::LibvirtTcp { answered: peer_answers, detail: "refused".to_owned() }
             }
-            ReadingRequest::EmulatorForNewGuests { .. } | ReadingRequest::Facts => {
-                ReadingValue::CannotTell { why: "not simulated".to_owned() }
-            }
+            ReadingRequest::EmulatorForNewGuests { .. }
+            | ReadingRequest::Facts
+            | ReadingRequest::CephDaemons
+            | ReadingRequest::CephStop { .. }
+            | ReadingRequest::CephSettle { .. }
+            | ReadingRequest::CephMap
+            | ReadingRequest::CephMons
+            | ReadingRequest::CephGroups
+            | ReadingRequest::CephHealth
+            | ReadingRequest::CephCluster => ReadingValue::CannotTell { why: "not simulated".to_owned() },
         };
         Reading { host: self.name.clone(), request: request.clone(), taken_at_ms: now_ms, value }
     }

@@ -112,7 +112,15 @@ fn libvirts(plan: &Plan) -> Vec<(Version, Version)> {
         Gate::CensusHolds
         | Gate::NoGuestJobs
         | Gate::NewGuestsGet { .. }
-        | Gate::LibvirtTcpAnswers { .. } => None,
+        | Gate::LibvirtTcpAnswers { .. }
+        | Gate::OsdsMayStop { .. }
+        | Gate::OsdsSettled { .. }
+        | Gate::MonsInQuorum { .. }
+        | Gate::CephDaemonsAre { .. }
+        | Gate::CephHealthKnown { .. }
+        | Gate::NoScrub { .. }
+        | Gate::EveryOsdIs { .. }
+        | Gate::Required { .. } => None,
     });
     let new = gates.cloned().unwrap_or_else(|| Version::new("new"));
     // The plan says in words only what was there before.

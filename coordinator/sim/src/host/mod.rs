@@ -268,6 +268,16 @@ impl SimHost {
                 },
             },
             ReadingRequest::Facts => ReadingValue::CannotTell { why: "not simulated".to_owned() },
+            ReadingRequest::CephDaemons
+            | ReadingRequest::CephStop { .. }
+            | ReadingRequest::CephSettle { .. }
+            | ReadingRequest::CephMap
+            | ReadingRequest::CephMons
+            | ReadingRequest::CephGroups
+            | ReadingRequest::CephHealth
+            | ReadingRequest::CephCluster => {
+                ReadingValue::CannotTell { why: "this host has no Ceph".to_owned() }
+            }
         };
         let taken_at_ms = self.clock(now_ms);
         Reading { host: self.name.clone(), request: request.clone(), taken_at_ms, value }

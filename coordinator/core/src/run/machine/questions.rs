@@ -5,8 +5,8 @@
 
 use super::Machine;
 use super::seen::{
-    Answer, Asker, Asking, MAX_READING_AGE_MS, NOTE_AFTER_MS, NOTE_EVERY_MS, Question, READING_DEADLINE_MS,
-    RECHECK_MS,
+    Answer, Asker, Asking, MAX_READING_AGE_MS, NOTE_AFTER_MS, NOTE_EVERY_MS, Question, RECHECK_MS,
+    measuring_ms, reading_deadline_ms,
 };
 use crate::gate::{Gate, LinkSeen, Observed, Verdict, WaitReason, Watched, asks, judge};
 use crate::run::event::{Event, When};
@@ -68,13 +68,14 @@ impl Machine {
         let mark = self.begin_asking(host, step, when);
         let name = self.state.index.host_name(host).clone();
         let mut verdict = Verdict::Pass;
-        let mut oldest_open_ms = None;
+        let mut oldest_due_ms = None;
         for gate in gates {
             for (of, request) in asks(gate, &name) {
                 let Some(of) = self.state.index.host(&of) else { continue };
                 self.pose(Asker::Gates(host), of, &request, mark);
                 let open = self.seen[of].questions.get(&request).filter(|q| q.answer.is_none());
-                oldest_open_ms = oldest_open_ms.into_iter().chain(open.map(|q| q.asked_ms)).min();
+                let due_ms = open.map(|q| q.asked_ms + measuring_ms(&request));
+                oldest_due_ms = oldest_due_ms.into_iter().chain(due_ms).min();
             }
         }
         for gate in gates {
@@ -101,7 +102,7 @@ impl Machine {
                 true
             }
             Verdict::Wait(reason) => {
-                self.note_wait(host, step, when, reason, oldest_open_ms);
+                self.note_wait(host, step, when, reason, oldest_due_ms);
                 false
             }
             Verdict::Halt(reason) => {
@@ -157,7 +158,7 @@ impl Machine {
                         Some(answer) => {
                             is_old(answer.received_ms, now_ms) && !planted::is(Planted::OldAnswerCounts)
                         }
-                        None => now_ms.saturating_sub(question.asked_ms) >= READING_DEADLINE_MS,
+                        None => now_ms.saturating_sub(question.asked_ms) >= reading_deadline_ms(request),
                     }
             }
         };
@@ -166,8 +167,8 @@ impl Machine {
         }
         let Some(question) = self.seen[of].questions.get(request) else { return };
         if question.answer.is_none() {
-            let again_ms = question.asked_ms + READING_DEADLINE_MS;
-            let note_ms = question.asked_ms + NOTE_AFTER_MS;
+            let again_ms = question.asked_ms + reading_deadline_ms(request);
+            let note_ms = question.asked_ms + measuring_ms(request) + NOTE_AFTER_MS;
             let next_ms = if note_ms > now_ms { note_ms } else { again_ms };
             self.wake_asker(asker, of, next_ms);
         }
@@ -254,18 +255,19 @@ impl Machine {
         step: usize,
         when: When,
         reason: WaitReason,
-        oldest_open_ms: Option<UnixMs>,
+        oldest_due_ms: Option<UnixMs>,
     ) {
         let now_ms = self.now_ms;
         let recorded = self.state.steps[step].wait.as_ref().filter(|wait| wait.when == when);
         let same = recorded.is_some_and(|wait| wait.reason.same_cause(&reason));
         let Some(asking) = &mut self.seen[host].asking else { return };
         let unanswered = matches!(reason, WaitReason::NoReadingYet { .. });
-        if unanswered && now_ms.saturating_sub(asking.begun_ms) < NOTE_AFTER_MS {
+        let measuring = oldest_due_ms.is_some_and(|due_ms| now_ms < due_ms);
+        if unanswered && (measuring || now_ms.saturating_sub(asking.begun_ms) < NOTE_AFTER_MS) {
             return;
         }
         // Being asked again, the older reason still says more; unless the answer stays away.
-        let waited_ms = oldest_open_ms.map_or(0, |asked_ms| now_ms.saturating_sub(asked_ms));
+        let waited_ms = oldest_due_ms.map_or(0, |due_ms| now_ms.saturating_sub(due_ms));
         if unanswered
             && waited_ms < NOTE_AFTER_MS
             && asking.latest.as_ref().is_some_and(|latest| !latest.same_cause(&reason))

@@ -3,6 +3,7 @@
 
 use crate::gate::LinkSeen;
 use crate::run::event::When;
+use replank_ceph::seen::LOOKING_MS;
 use replank_common::UnixMs;
 use replank_common::census::{Census, GuestState, Incarnation};
 use replank_common::ids::{ActionId, GuestUuid};
@@ -13,14 +14,56 @@ use crate::gate::WaitReason;
 
 /// An answer older than this does not count: the gates of one step must pass within one such span. Milliseconds.
 pub const MAX_READING_AGE_MS: u64 = 30_000;
-/// A question without an answer is asked again after this long. Milliseconds.
+/// A question without an answer is asked again after this long, unless it takes longer by its nature. Milliseconds.
 pub const READING_DEADLINE_MS: u64 = 15_000;
+/// The same of a question to a cluster: its command alone takes a second to start, and a list of 500,000 placement groups some more. Milliseconds.
+pub const CLUSTER_DEADLINE_MS: u64 = 60_000;
 /// What did not pass is measured again after this long. Milliseconds.
 pub const RECHECK_MS: u64 = 2_000;
 /// A missing answer is worth a record only after this long. Milliseconds.
 pub const NOTE_AFTER_MS: u64 = 5_000;
 /// Causes that take turns are recorded at most this often for one step. Milliseconds.
 pub const NOTE_EVERY_MS: u64 = 30_000;
+
+/// How long an answer to `request` may take before it is asked for again. Milliseconds.
+pub fn reading_deadline_ms(request: &ReadingRequest) -> u64 {
+    match request {
+        ReadingRequest::Census
+        | ReadingRequest::Facts
+        | ReadingRequest::Libvirtd
+        | ReadingRequest::EmulatorForNewGuests { .. }
+        | ReadingRequest::LibvirtTcp { .. }
+        | ReadingRequest::GuestJobs
+        | ReadingRequest::CephDaemons => READING_DEADLINE_MS,
+        ReadingRequest::CephStop { .. }
+        | ReadingRequest::CephSettle { .. }
+        | ReadingRequest::CephMap
+        | ReadingRequest::CephMons
+        | ReadingRequest::CephGroups
+        | ReadingRequest::CephHealth
+        | ReadingRequest::CephCluster => CLUSTER_DEADLINE_MS,
+    }
+}
+
+/// How long an answer to `request` takes by its nature, so that its absence is worth no record before. Milliseconds.
+pub(in crate::run) fn measuring_ms(request: &ReadingRequest) -> u64 {
+    match request {
+        ReadingRequest::CephSettle { .. } => LOOKING_MS,
+        ReadingRequest::Census
+        | ReadingRequest::Facts
+        | ReadingRequest::Libvirtd
+        | ReadingRequest::EmulatorForNewGuests { .. }
+        | ReadingRequest::LibvirtTcp { .. }
+        | ReadingRequest::GuestJobs
+        | ReadingRequest::CephDaemons
+        | ReadingRequest::CephStop { .. }
+        | ReadingRequest::CephMap
+        | ReadingRequest::CephMons
+        | ReadingRequest::CephGroups
+        | ReadingRequest::CephHealth
+        | ReadingRequest::CephCluster => 0,
+    }
+}
 
 /// A linked host from which no census came for this long is asked for one: an agent tells of each change, but what it told may be
 /// lost. Milliseconds.

@@ -438,6 +438,8 @@ impl Machine {
             | ReadingValue::EmulatorForNewGuests { .. }
             | ReadingValue::LibvirtTcp { .. }
             | ReadingValue::GuestJobs(_)
+            | ReadingValue::CephDaemons(_)
+            | ReadingValue::Ceph(_)
             | ReadingValue::CannotTell { .. } => {
                 self.recheck(Asker::Count(host), host, &ReadingRequest::Census);
             }

@@ -114,7 +114,7 @@ impl Machine {
                 host: self.state.index.host_name(host).clone(),
                 request: request.clone(),
                 ask: question.ask,
-                deadline_ms: super::READING_DEADLINE_MS,
+                deadline_ms: super::reading_deadline_ms(request),
                 epoch: self.state.epoch,
             },
         )
