@@ -11,11 +11,8 @@ pub mod documents;
 mod ids;
 pub mod quorum;
 pub mod redundancy;
-<<<<<<< HEAD
 pub mod require;
-=======
 pub mod seen;
->>>>>>> b783524 (gates, readings, ceph: what is measured of a cluster and how gates judge it)
 pub mod settled;
 pub mod waves;
 

@@ -41,6 +41,7 @@ const fn integration(package: &'static str, target: &'static str, name: &'static
 
 const AGENT: &str = "replank-agent";
 const AGENT_CORE: &str = "replank-agent-core";
+const CEPH: &str = "replank-ceph";
 const COORDINATOR: &str = "replank-coordinator";
 const CORE: &str = "replank-core";
 const IDENTITY: &str = "replank-identity";
@@ -115,6 +116,15 @@ pub const fn catcher(fault: Planted) -> Catcher {
         }
         Planted::AgentAsksNoCluster => {
             unit(AGENT, "actions::ceph_tests::nothing_stops_while_an_osd_elsewhere_is_down")
+        }
+        Planted::OneMoreDiskForgotten => integration(
+            CEPH,
+            "ceph",
+            "safety::erasure_codes_keep_one_more_than_they_need_whatever_min_size_says",
+        ),
+        Planted::IncompleteCopyCounts => integration(CEPH, "ceph", "safety::only_complete_copies_count"),
+        Planted::DownElsewhereIsNothing => {
+            integration(CEPH, "ceph", "safety::an_osd_that_is_down_outside_the_set_vetoes")
         }
         Planted::RestoreForgotten => unit(AGENT, "actions::sweep::editing_a_file"),
         Planted::ForeignOverwritten => {
