@@ -4,6 +4,7 @@
 
 use crate::UnixMs;
 use crate::census::Census;
+use crate::ceph::CephDaemon;
 use crate::ids::{BootId, HostName};
 use crate::version::Version;
 use serde::{Deserialize, Serialize};
@@ -117,6 +118,50 @@ pub struct EmulatorFact {
     pub used_by: Vec<String>,
 }
 
+/// The user that Ceph's packages make, or another of that name.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CephUser {
+    pub uid: u32,
+    pub gid: u32,
+}
+
+/// A daemon of Ceph whose data lies on the host, whether it runs or not.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CephDaemonFact {
+    pub daemon: CephDaemon,
+    /// systemd's unit that holds the process; `None`: none does, or it does not run.
+    pub unit: Option<String>,
+    pub pid: Option<u32>,
+    /// What the running process says of itself.
+    pub running: Option<Version>,
+    /// What the program on disk is.
+    pub installed: Option<Version>,
+    /// Owner of the data directory itself: user and group.
+    pub data_owner: Option<(u32, u32)>,
+    /// Owner of the device or file behind an OSD's `journal`.
+    pub journal_owner: Option<(u32, u32)>,
+    /// `bluestore`, `filestore`; of OSDs only.
+    pub object_store: Option<String>,
+    /// Of the data directory: `xfs`, `ext4`.
+    pub fs_type: Option<String>,
+    /// `sysvinit`, `systemd`: the marker that the tool which prepared an OSD has left.
+    pub init: Option<String>,
+}
+
+/// What of Ceph is on the host.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CephFacts {
+    pub daemons: Vec<CephDaemonFact>,
+    pub ceph_user: Option<CephUser>,
+    /// `enforcing`, `permissive`, `disabled`; `None`: it cannot be told.
+    pub selinux: Option<String>,
+    /// The keys of `ceph.conf` as `section/key`, blanks in the key written as underscores.
+    pub config: BTreeMap<String, String>,
+    /// The first part of the host's own name, which an OSD's bucket is named by.
+    pub short_hostname: String,
+    pub admin_keyring: bool,
+}
+
 /// Everything an agent knows of its host.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Facts {
@@ -141,6 +186,9 @@ pub struct Facts {
     pub addresses: Vec<String>,
     /// Whether needrestart is installed, and would restart services by itself.
     pub needrestart_automatic: Option<bool>,
+    /// `None`: there is nothing of Ceph.
+    #[serde(default)]
+    pub ceph: Option<CephFacts>,
     /// What could not be learned.
     pub errors: Vec<FactError>,
 }

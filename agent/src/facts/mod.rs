@@ -66,6 +66,7 @@ pub fn collect(host: &Host) -> Facts {
         cpus: machine::cpus(),
         addresses: errors.keep("addresses", os::addresses()).unwrap_or_default(),
         needrestart_automatic: machine::needrestart(host, &mut errors),
+        ceph: None,
         errors: errors.0,
     }
 }

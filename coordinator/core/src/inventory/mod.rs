@@ -3,6 +3,7 @@
 //! Its JSON form only grows: readers ignore unknown fields in facts and refuse a newer format. Never asks a host.
 
 use crate::{codes, digest};
+use replank_ceph::seen::Cluster;
 use replank_common::UnixMs;
 use replank_common::facts::Facts;
 use replank_common::ids::HostName;
@@ -11,6 +12,15 @@ use std::collections::BTreeMap;
 
 /// The version of the inventory's form.
 pub const INVENTORY_FORMAT: u32 = 1;
+
+/// A Ceph cluster as one of its hosts saw it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CephInventory {
+    /// The host that asked the cluster.
+    pub via: HostName,
+    pub taken_at_ms: UnixMs,
+    pub cluster: Cluster,
+}
 
 /// Facts of every host that answered, and why the others did not.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -21,6 +31,9 @@ pub struct Inventory {
     /// Hosts that are enrolled but gave no facts, and why.
     #[serde(default)]
     pub missing: BTreeMap<HostName, String>,
+    /// `None`: no host was asked, or none could ask.
+    #[serde(default)]
+    pub ceph: Option<CephInventory>,
 }
 
 /// An inventory file that cannot be used.
@@ -43,7 +56,7 @@ impl Inventory {
     /// An inventory without missing hosts, in today's format.
     pub fn new(taken_at_ms: UnixMs, facts: impl IntoIterator<Item = Facts>) -> Self {
         let hosts = facts.into_iter().map(|facts| (facts.host.clone(), facts)).collect();
-        Self { format: INVENTORY_FORMAT, taken_at_ms, hosts, missing: BTreeMap::new() }
+        Self { format: INVENTORY_FORMAT, taken_at_ms, hosts, missing: BTreeMap::new(), ceph: None }
     }
 
     /// Reads an inventory file.
