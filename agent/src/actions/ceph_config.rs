@@ -14,7 +14,7 @@ use super::answer::{change, failure, foreign_record, refusal};
 use super::ceph_answer::{ceph_failure, ceph_refusal};
 use super::{ActError, Failure, Host, Perform, Progress, Report, Standing};
 use crate::codes;
-use crate::host::ceph::{Ceph, CephError, Daemon};
+use crate::host::ceph::{Ceph, CephError, Daemon, daemons};
 use replank_common::action::CephConfig;
 use replank_common::ceph::{CephDaemon, CephKind, ConfigWay};
 use replank_common::outcome::Refusal;
@@ -88,15 +88,8 @@ impl Given<'_> {
             return Some(daemon);
         }
         let kind = CephKind::ALL.into_iter().find(|kind| kind.as_str() == self.of.section)?;
-        let entries = std::fs::read_dir(self.host.at("/var/lib/ceph").join(kind.as_str())).ok()?;
-        let mut daemons: Vec<CephDaemon> = entries
-            .filter_map(|entry| {
-                let name = entry.ok()?.file_name().into_string().ok()?;
-                Some(CephDaemon { kind, id: name.split_once('-')?.1.to_owned() })
-            })
-            .collect();
-        daemons.sort();
-        daemons.into_iter().find(|daemon| matches!(Daemon::new(self.host, daemon).running(), Ok(Some(_))))
+        let mut all = daemons(self.host).into_iter().filter(|daemon| daemon.kind == kind);
+        all.find(|daemon| matches!(Daemon::new(self.host, daemon).running(), Ok(Some(_))))
     }
 
     fn set(&self, value: &str) -> Result<(), CephError> {

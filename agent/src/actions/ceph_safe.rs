@@ -10,7 +10,7 @@ use crate::codes;
 use crate::host::ceph::{Ceph, CephError};
 use replank_ceph::OsdId;
 use replank_ceph::quorum::{Machines, mon_objections};
-use replank_ceph::redundancy::{Answer, Redundancy, StopSet, consents, show_objections};
+use replank_ceph::redundancy::{Answer, StopSet, show_objections};
 use replank_common::ceph::{CephDaemon, CephKind};
 use replank_common::outcome::Refusal;
 use replank_common::planted::{self, Planted};
@@ -49,20 +49,15 @@ pub(super) fn may_stop(
 
 fn objections(host: &Host, set: &StopSet, accepted: &[String]) -> Result<Option<String>, CephError> {
     let ceph = Ceph::new(host);
-    let quorum = ceph.quorum()?;
-    let osds = ceph.osd_dump()?;
-    if set.osds.is_empty() {
-        let machines = Machines::new(&osds, None);
-        let objections = mon_objections(&quorum, &machines, set);
-        return Ok((!objections.is_empty()).then(|| show_objections(&objections)));
-    }
-    let pgs = ceph.pg_dump()?;
-    let tree = ceph.osd_tree()?;
-    let accepted = match consents(&osds, accepted) {
-        Ok(accepted) => accepted,
-        Err(error) => return Ok(Some(error.to_string())),
+    let objections = if set.osds.is_empty() {
+        let machines = Machines::new(&ceph.osd_dump()?, None);
+        mon_objections(&ceph.quorum()?, &machines, set)
+    } else {
+        match ceph.stop(set.osds.clone())?.judge(&set.osds, &set.mons, accepted) {
+            Ok(verdict) if verdict.answer == Answer::Safe => Vec::new(),
+            Ok(verdict) => verdict.objections,
+            Err(error) => return Ok(Some(error.to_string())),
+        }
     };
-    let machines = Machines::new(&osds, Some(&tree));
-    let verdict = Redundancy::new(&osds, &pgs, &accepted).judge(set, Some((&quorum, &machines)));
-    Ok((verdict.answer != Answer::Safe).then(|| show_objections(&verdict.objections)))
+    Ok((!objections.is_empty()).then(|| show_objections(&objections)))
 }

@@ -6,8 +6,13 @@ use crate::guests::processes::tests::fake_process;
 use crate::host::boundary::Boundary;
 use crate::host::command::{Command, CommandError, Output, Programs};
 use crate::host::systemd::{LinkChange, Systemd, SystemdError, UnitStatus};
+use crate::readings::answer;
+use replank_ceph::OsdId;
+use replank_ceph::redundancy::Answer;
+use replank_ceph::seen::Seen;
 use replank_common::action::{CephConfig, CephFlags, CephRequire, CephRestart};
 use replank_common::ceph::{CephDaemon, CephFlag, ConfigWay, Requirement};
+use replank_common::reading::{ReadingRequest, ReadingValue};
 use replank_common::undo::UndoRecord;
 use replank_common::version::Version;
 use serde_json::{Value, json};
@@ -97,6 +102,8 @@ impl Fake {
                     "stat_sum": { "num_objects_degraded": 0, "num_objects_missing_on_primary": 0, "num_objects_missing": 0, "num_objects_unfound": 0 } })
             }).collect::<Vec<_>>() } }),
             ["osd", "tree"] => json!({ "nodes": [{ "id": -1, "name": "default", "type": "root", "children": [] }] }),
+            ["health", "detail"] => json!({ "status": "HEALTH_OK", "checks": {} }),
+            ["mon", "dump"] => json!({ "mons": [{ "name": "ceph1", "addr": "10.77.0.1:6789/0" }] }),
             ["quorum_status"] => json!({ "quorum_names": ["ceph1", "ceph2", "ceph3"], "monmap": { "mons":
                 (1..=3).map(|n| json!({ "rank": n - 1, "name": format!("ceph{n}"), "addr": format!("10.77.0.{n}:6789/0") })).collect::<Vec<_>>() } }),
             ["osd", "metadata"] => cluster
@@ -418,4 +425,56 @@ fn nothing_is_required_while_an_osd_that_exists_is_older() {
     fake.cluster.lock().unwrap().booted.insert(5, NEW.to_owned());
     act(&action, &host).unwrap();
     assert_eq!(fake.cluster.lock().unwrap().required, "pacific");
+}
+
+fn seen(value: ReadingValue) -> Seen {
+    match value {
+        ReadingValue::Ceph(text) => Seen::read(&text).unwrap(),
+        other => panic!("{other:?}"),
+    }
+}
+
+#[test]
+fn what_is_measured_decides_as_the_agent_itself_does() {
+    let (world, host, fake) = cluster();
+    let ask = || seen(answer(&host, &ReadingRequest::CephStop { osds: vec![0, 1] }));
+    let safe = |seen| match seen {
+        Seen::Stop(stop) => {
+            stop.judge(&[OsdId(0), OsdId(1)].into(), &BTreeSet::new(), &[]).unwrap().answer == Answer::Safe
+        }
+        other => panic!("{}", other.name()),
+    };
+    assert!(safe(ask()));
+    fake.cluster.lock().unwrap().down.insert(4);
+    assert!(!safe(ask()));
+
+    for name in
+        ["osd/ceph-0", "osd/ceph-1", "mon/ceph-ceph1", "mgr/ceph-ceph1", "radosgw/ceph-rgw.zone", "tmp"]
+    {
+        std::fs::create_dir_all(host.at("/var/lib/ceph").join(name)).unwrap();
+    }
+    Fake::stop(&fake, "osd.1");
+    let ReadingValue::CephDaemons(daemons) = answer(&host, &ReadingRequest::CephDaemons) else { panic!() };
+    let told: Vec<String> = daemons
+        .iter()
+        .map(|seen| {
+            let version = seen.running_version.as_ref().map_or("down".to_owned(), ToString::to_string);
+            format!("{} {version}", seen.daemon)
+        })
+        .collect();
+    assert_eq!(
+        told,
+        ["mon.ceph1 14.2.21", "mgr.ceph1 14.2.21", "osd.0 14.2.21", "osd.1 down", "rgw.zone down"]
+    );
+    assert_eq!(daemons[2].installed_version, Some(Version::new(NEW)));
+    drop(world);
+}
+
+#[test]
+fn what_a_release_does_not_answer_is_said_and_nothing_else_is_lost() {
+    let (_world, host, _fake) = cluster();
+    let Seen::Cluster(cluster) = seen(answer(&host, &ReadingRequest::CephCluster)) else { panic!() };
+    assert_eq!((cluster.osds.osds.len(), cluster.pgs.pgs.len(), cluster.metadata.len()), (6, 8, 6));
+    assert!(cluster.errors.contains_key("ceph osd crush show-tunables"), "{:?}", cluster.errors);
+    assert_eq!(cluster.second_messenger, None);
 }

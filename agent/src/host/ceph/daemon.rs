@@ -13,6 +13,7 @@ use replank_ceph::documents::version_number;
 use replank_common::ceph::{CephDaemon, CephKind};
 use replank_common::version::Version;
 use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
+use std::collections::BTreeSet;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -109,6 +110,25 @@ impl<'h> Daemon<'h> {
             said.lines().chain(logged.lines()).map(str::trim).filter(|line| !line.is_empty()).collect();
         lines.join(" | ")
     }
+}
+
+/// The daemons that have a data directory on this host, in order.
+pub fn daemons(host: &Host) -> Vec<CephDaemon> {
+    let of = |kind: CephKind| {
+        let (directory, prefix) = match kind {
+            CephKind::Rgw => ("radosgw", "rgw."),
+            CephKind::Mon | CephKind::Mgr | CephKind::Osd | CephKind::Mds => (kind.as_str(), ""),
+        };
+        let entries = std::fs::read_dir(host.at("/var/lib/ceph").join(directory)).into_iter().flatten();
+        entries.filter_map(move |entry| {
+            let name = entry.ok()?.file_name().into_string().ok()?;
+            // The name of the cluster may have no hyphen.
+            let id = name.split_once('-')?.1.strip_prefix(prefix)?;
+            format!("{}.{id}", kind.as_str()).parse::<CephDaemon>().ok()
+        })
+    };
+    let all: BTreeSet<CephDaemon> = CephKind::ALL.into_iter().flat_map(of).collect();
+    all.into_iter().collect()
 }
 
 /// The unit of a daemon.

@@ -5,7 +5,7 @@
 
 mod daemon;
 
-pub use daemon::{Daemon, Identity, installed_version};
+pub use daemon::{Daemon, Identity, daemons, installed_version};
 
 use super::Host;
 use super::command::{Command, CommandError};
@@ -13,9 +13,10 @@ use replank_ceph::OsdId;
 use replank_ceph::documents::{
     DocumentError, OsdDump, OsdMetadata, OsdTree, PgDump, QuorumStatus, read_osd_metadata,
 };
+use replank_ceph::seen::Stop;
 use replank_common::ceph::CephDaemon;
 use replank_common::version::Version;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 /// For the MONs to be found.
@@ -115,6 +116,16 @@ impl<'h> Ceph<'h> {
             }
             Err(error) => Err(error),
         }
+    }
+
+    /// What decides whether the OSDs `of` and MONs may stop.
+    ///
+    /// # Errors
+    /// As [`Ceph::osd_dump`].
+    pub fn stop(&self, of: BTreeSet<OsdId>) -> Result<Stop, CephError> {
+        let pgs = self.pg_dump()?;
+        let (osds, quorum, tree) = (self.osd_dump()?, self.quorum()?, self.osd_tree()?);
+        Ok(Stop::new(osds, pgs, quorum, Some(tree), of))
     }
 
     /// What a daemon of this host that runs says of itself, over its admin socket.

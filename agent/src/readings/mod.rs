@@ -2,6 +2,10 @@
 //!
 //! Owns measuring. Says what was seen, or that it cannot be told; the core judges.
 
+mod ceph;
+
+pub use ceph::of_daemon;
+
 use crate::facts;
 use crate::host::Host;
 use crate::host::libvirt::{Libvirt, installed_version, speaks_libvirt};
@@ -27,14 +31,14 @@ pub fn answer(host: &Host, request: &ReadingRequest) -> ReadingValue {
             Ok(jobs) => ReadingValue::GuestJobs(jobs),
             Err(error) => cannot_tell(error),
         },
-        ReadingRequest::CephDaemons
-        | ReadingRequest::CephStop { .. }
-        | ReadingRequest::CephSettle { .. }
-        | ReadingRequest::CephMap
-        | ReadingRequest::CephMons
-        | ReadingRequest::CephGroups
-        | ReadingRequest::CephHealth
-        | ReadingRequest::CephCluster => cannot_tell("this agent does not measure Ceph"),
+        ReadingRequest::CephDaemons => ceph::own_daemons(host),
+        ReadingRequest::CephStop { osds } => ceph::stop(host, osds),
+        ReadingRequest::CephSettle { osds, version } => ceph::settle(host, osds, version),
+        ReadingRequest::CephMap => ceph::map(host),
+        ReadingRequest::CephMons => ceph::mons(host),
+        ReadingRequest::CephGroups => ceph::groups(host),
+        ReadingRequest::CephHealth => ceph::health(host),
+        ReadingRequest::CephCluster => ceph::cluster(host),
     }
 }
 
