@@ -3,6 +3,7 @@
 //! Owns reading, and the list of what could not be read. Never fails as a whole: what cannot be learned is an entry in `errors`, and the
 //! planner decides whether that blocks.
 
+mod ceph;
 mod emulators;
 mod libvirt;
 mod machine;
@@ -66,7 +67,7 @@ pub fn collect(host: &Host) -> Facts {
         cpus: machine::cpus(),
         addresses: errors.keep("addresses", os::addresses()).unwrap_or_default(),
         needrestart_automatic: machine::needrestart(host, &mut errors),
-        ceph: None,
+        ceph: ceph::collect(host, &mut errors),
         errors: errors.0,
     }
 }

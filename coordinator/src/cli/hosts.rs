@@ -17,7 +17,7 @@ use serde_json::{Value, json};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 /// What the coordinator may take beyond the hosts' own time to collect an inventory.
-const COLLECTING_TIME: Duration = Duration::from_secs(15);
+const COLLECTING_TIME: Duration = Duration::from_secs(150);
 
 /// # Errors
 /// As the coordinator refuses.

@@ -1,12 +1,16 @@
-//! The facts of every enrolled host, asked for at once.
+//! The facts of every enrolled host, asked for at once; then what a host with an admin's keyring sees of the Ceph cluster.
 
 use crate::drive::Clock;
 use crate::links::{self, AskError, LinksError};
+use replank_ceph::seen::Seen;
 use replank_common::facts::Facts;
 use replank_common::ids::HostName;
 use replank_common::reading::{Reading, ReadingRequest, ReadingValue};
-use replank_core::inventory::Inventory;
+use replank_core::inventory::{CephInventory, Inventory};
 use std::time::Duration;
+
+/// For everything about a cluster, from one host.
+const CLUSTER_TIME: Duration = Duration::from_secs(120);
 
 /// Asks every host that is enrolled and not revoked, all within one deadline. Hosts without an answer are in it with the reason.
 ///
@@ -27,7 +31,30 @@ pub(super) async fn collect(
             Err(why) => drop(inventory.missing.insert(host, why)),
         }
     }
+    inventory.ceph = cluster(links, &inventory, clock, deadline).await;
     Ok(inventory)
+}
+
+/// The cluster as the first host sees it that may ask and answers; the lists of a large one take their time.
+async fn cluster(
+    links: &links::Handle,
+    inventory: &Inventory,
+    clock: Clock,
+    deadline: Duration,
+) -> Option<CephInventory> {
+    let may_ask =
+        inventory.hosts.values().filter(|facts| facts.ceph.as_ref().is_some_and(|ceph| ceph.admin_keyring));
+    for via in may_ask.map(|facts| &facts.host) {
+        let answers =
+            links.ask_all([via.clone()], ReadingRequest::CephCluster, deadline.max(CLUSTER_TIME)).await;
+        let value = answers.into_values().next().and_then(Result::ok).map(|reading| reading.value);
+        if let Some(ReadingValue::Ceph(text)) = value
+            && let Ok(Seen::Cluster(cluster)) = Seen::read(&text)
+        {
+            return Some(CephInventory { via: via.clone(), taken_at_ms: clock.now_ms(), cluster: *cluster });
+        }
+    }
+    None
 }
 
 fn facts(host: &HostName, answer: Result<Reading, AskError>) -> Result<Facts, String> {

@@ -1,0 +1,152 @@
+//! What of Ceph is on the host: its daemons, what they lie on, and what decides how they may be restarted.
+
+use super::Errors;
+use crate::host::Host;
+use crate::host::ceph::daemons;
+use crate::readings::of_daemon;
+use replank_common::ceph::{CephDaemon, CephKind};
+use replank_common::facts::{CephDaemonFact, CephFacts, CephUser};
+use std::collections::BTreeMap;
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+
+const CONF: &str = "/etc/ceph/ceph.conf";
+const KEYRING: &str = "/etc/ceph/ceph.client.admin.keyring";
+/// What a tool leaves in the directory of an OSD to say who starts it (ceph 10.2, src/ceph-disk/ceph_disk/main.py).
+const MARKERS: [&str; 3] = ["sysvinit", "systemd", "upstart"];
+
+/// `None`: there is nothing of Ceph.
+pub(super) fn collect(host: &Host, errors: &mut Errors) -> Option<CephFacts> {
+    let names = daemons(host);
+    let config = match std::fs::read(host.at(CONF)) {
+        Ok(bytes) => Some(settings(&bytes)),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => None,
+        Err(error) => {
+            errors.add(CONF, error);
+            None
+        }
+    };
+    if names.is_empty() && config.is_none() {
+        return None;
+    }
+    let daemons = names.iter().filter_map(|name| fact(host, name, errors)).collect();
+    Some(CephFacts {
+        daemons,
+        ceph_user: user(host, errors),
+        selinux: Some(selinux(host)),
+        config: config.unwrap_or_default(),
+        short_hostname: short_hostname(host, errors),
+        admin_keyring: host.at(KEYRING).exists(),
+    })
+}
+
+fn fact(host: &Host, name: &CephDaemon, errors: &mut Errors) -> Option<CephDaemonFact> {
+    let seen = errors.keep(&name.to_string(), of_daemon(host, name))?;
+    if !seen.detail.is_empty() {
+        errors.add(name.to_string(), &seen.detail);
+    }
+    let data = host.at(data_directory(name));
+    let owner = |path: &Path| std::fs::metadata(path).ok().map(|found| (found.uid(), found.gid()));
+    let is_osd = name.kind == CephKind::Osd;
+    let text = |file: &str| std::fs::read_to_string(data.join(file)).ok().map(|text| text.trim().to_owned());
+    Some(CephDaemonFact {
+        daemon: name.clone(),
+        unit: seen.unit,
+        pid: seen.pid,
+        running: seen.running_version,
+        installed: seen.installed_version,
+        data_owner: owner(&data),
+        journal_owner: is_osd.then(|| owner(&data.join("journal"))).flatten(),
+        // Filestore of Hammer writes no type.
+        object_store: is_osd.then(|| text("type").unwrap_or_else(|| "filestore".to_owned())),
+        fs_type: fs_type(&data),
+        init: MARKERS.into_iter().find(|marker| data.join(marker).exists()).map(str::to_owned),
+    })
+}
+
+fn data_directory(name: &CephDaemon) -> PathBuf {
+    let (directory, prefix) = match name.kind {
+        CephKind::Rgw => ("radosgw", "rgw."),
+        CephKind::Mon | CephKind::Mgr | CephKind::Osd | CephKind::Mds => (name.kind.as_str(), ""),
+    };
+    Path::new("/var/lib/ceph").join(directory).join(format!("ceph-{prefix}{}", name.id))
+}
+
+/// By its number, statfs(2).
+fn fs_type(path: &Path) -> Option<String> {
+    let found = rustix::fs::statfs(path).ok()?;
+    let name = match found.f_type {
+        0x5846_5342 => "xfs",
+        0xef53 => "ext4",
+        0x9123_683e => "btrfs",
+        0x0102_1994 => "tmpfs",
+        0x794c_7630 => "overlay",
+        0x2fc1_2fc1 => "zfs",
+        other => return Some(format!("{other:#x}")),
+    };
+    Some(name.to_owned())
+}
+
+fn user(host: &Host, errors: &mut Errors) -> Option<CephUser> {
+    let passwd = errors.keep("/etc/passwd", std::fs::read_to_string(host.at("/etc/passwd")))?;
+    let line = passwd.lines().find(|line| line.starts_with("ceph:"))?;
+    let mut fields = line.split(':').skip(2);
+    let (uid, gid) = (fields.next()?.parse().ok()?, fields.next()?.parse().ok()?);
+    Some(CephUser { uid, gid })
+}
+
+fn selinux(host: &Host) -> String {
+    let enforce = std::fs::read_to_string(host.at("/sys/fs/selinux/enforce"));
+    match enforce.as_deref().map(str::trim) {
+        Ok("1") => "enforcing",
+        Ok(_) => "permissive",
+        Err(_) => "disabled",
+    }
+    .to_owned()
+}
+
+fn short_hostname(host: &Host, errors: &mut Errors) -> String {
+    let name = std::fs::read_to_string(host.at("/proc/sys/kernel/hostname"));
+    let name = errors.keep("the host's own name", name).unwrap_or_default();
+    name.trim().split('.').next().unwrap_or_default().to_owned()
+}
+
+/// As Ceph reads it (src/common/ConfUtils.cc): indentation means nothing, `#` and `;` begin a comment, a backslash at the end goes on in the next line, the last
+/// one counts, and a blank, a hyphen and an underscore in a key are the same.
+fn settings(bytes: &[u8]) -> BTreeMap<String, String> {
+    let text = String::from_utf8_lossy(bytes).replace("\\\n", " ");
+    let mut section = String::new();
+    let mut settings = BTreeMap::new();
+    for line in text.lines() {
+        let line = line.split(['#', ';']).next().unwrap_or_default().trim();
+        if let Some(name) = line.strip_prefix('[').and_then(|rest| rest.split(']').next()) {
+            section = name.trim().to_owned();
+        } else if let Some((key, value)) = line.split_once('=') {
+            let words: Vec<&str> = key.split([' ', '\t', '-', '_']).filter(|word| !word.is_empty()).collect();
+            let value = value.trim().trim_matches('"').to_owned();
+            settings.insert(format!("{section}/{}", words.join("_")), value);
+        }
+    }
+    settings
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn keys_of_ceph_conf_are_told_by_their_section() {
+        let conf = b"[global]\nfsid = 1-2\nauth client required = cephx\n\n[osd]\n\tosd-max-backfills = 1 ; few\n; no = 1\n";
+        let read = settings(conf);
+        let read: Vec<(&str, &str)> =
+            read.iter().map(|(key, value)| (key.as_str(), value.as_str())).collect();
+        assert_eq!(
+            read,
+            [
+                ("global/auth_client_required", "cephx"),
+                ("global/fsid", "1-2"),
+                ("osd/osd_max_backfills", "1")
+            ]
+        );
+    }
+}
