@@ -25,6 +25,7 @@ fn hex(digest: &[u8]) -> String {
 }
 
 /// A SHA-256 of bytes that come in small parts.
+#[derive(Debug)]
 pub(crate) struct Growing {
     hasher: Sha256,
     waiting: Vec<u8>,

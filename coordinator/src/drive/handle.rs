@@ -108,9 +108,9 @@ impl Handle {
     /// # Errors
     /// [`Refused::PlanFile`], [`Refused::Lint`], [`Refused::Unsound`].
     pub async fn put_plan(&self, bytes: Vec<u8>) -> Result<PlanId, Refused> {
-        let (bytes, id) = load::checked(bytes).await?;
-        let (plan, now_ms) = (id.clone(), self.clock.now_ms());
-        self.store.write(move |database| database.put_plan(&plan, &bytes, now_ms)).await?;
+        let plan = load::checked(bytes).await?;
+        let (id, now_ms) = (plan.id().clone(), self.clock.now_ms());
+        self.store.write(move |database| database.put_plan(&plan, now_ms)).await?;
         Ok(id)
     }
 
@@ -119,7 +119,7 @@ impl Handle {
     /// # Errors
     /// `StoreError::UnknownPlan`.
     pub async fn plan(&self, id: PlanId) -> Result<Vec<u8>, Refused> {
-        Ok(self.store.read(move |database| database.plan(&id)).await?)
+        Ok(self.store.read(move |database| database.plan(&id)?.bytes()).await?)
     }
 
     /// Begins a run of a stored plan, for an operator by the name in the certificate.

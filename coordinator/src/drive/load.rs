@@ -2,21 +2,17 @@
 //! megabytes and a journal of a large fleet a million lines.
 
 use super::error::{DriveError, Refused, names};
-use crate::store::{Piece, Store, StoreError};
-use replank_common::ids::{PlanId, RunId};
+use crate::store::{PackedPlan, Piece, Store, StoreError};
+use replank_common::ids::RunId;
 use replank_core::lint::{LintSeverity, lint};
-use replank_core::plan::Plan;
+use replank_core::plan::{Plan, Proof, Reader};
 use replank_core::run::{End, Index, Machine};
 use std::sync::{Arc, mpsc};
 use std::thread::ScopedJoinHandle;
 
-/// A plan file that may be stored, and its id.
-pub(super) async fn checked(bytes: Vec<u8>) -> Result<(Vec<u8>, PlanId), Refused> {
-    aside(move || {
-        let index = sound(&bytes)?;
-        Ok((bytes, index.id().clone()))
-    })
-    .await
+/// A plan file that may be stored.
+pub(super) async fn checked(bytes: Vec<u8>) -> Result<PackedPlan, Refused> {
+    aside(move || Ok(PackedPlan::of(sound(&bytes)?.id(), &bytes))).await
 }
 
 /// A plan that may be applied. Checked again: the rules may have grown since it was stored.
@@ -44,16 +40,10 @@ async fn aside<T: Send + 'static>(
 /// A run from its journal, led by nobody.
 pub(super) async fn replayed(store: &Store, run: &RunId) -> Result<Machine, DriveError> {
     let id = run.clone();
-    let (plan, bytes) = store
-        .read(move |database| {
-            let plan = database.plan_of(&id)?;
-            let bytes = database.plan(&plan)?;
-            Ok((plan, bytes))
-        })
-        .await?;
+    let plan = store.read(move |database| database.plan(&database.plan_of(&id)?)).await?;
     let (sender, pieces) = mpsc::channel();
     let id = run.clone();
-    let replaying = tokio::task::spawn_blocking(move || replay(&id, &plan, &bytes, pieces));
+    let replaying = tokio::task::spawn_blocking(move || replay(&id, &plan, pieces));
     let id = run.clone();
     let read =
         store.read(move |database| database.read_journal(&id, |piece| sender.send(piece).is_ok())).await;
@@ -70,29 +60,52 @@ pub(super) async fn replayed(store: &Store, run: &RunId) -> Result<Machine, Driv
     }
 }
 
-/// Four threads that wait for little: one reads and proves the journal, and here one proves the plan, one makes sense of it, and this one
-/// makes events of the journal.
-fn replay(
-    run: &RunId,
-    id: &PlanId,
-    bytes: &[u8],
-    pieces: mpsc::Receiver<Piece>,
-) -> Result<Machine, DriveError> {
-    let changed = |source| DriveError::PlanFile { run: run.clone(), source };
-    let (records, index) = std::thread::scope(|scope| {
-        let proof = scope.spawn(|| Plan::prove(id, bytes).map_err(changed));
-        let index = scope.spawn(|| {
-            let plan = Plan::from_proved_bytes(bytes).map_err(changed)?;
-            Index::new(id.clone(), plan).map_err(|source| DriveError::Plan { run: run.clone(), source })
+/// Four threads that wait for little: one reads and proves the journal, and here one proves the plan, this one makes events of the journal,
+/// and one makes sense of the plan and then a run of the events.
+fn replay(run: &RunId, plan: &PackedPlan, pieces: mpsc::Receiver<Piece>) -> Result<Machine, DriveError> {
+    let (sender, batches) = mpsc::channel();
+    std::thread::scope(|scope| {
+        let proof = scope.spawn(|| proved(run, plan));
+        let machine = scope.spawn(move || -> Result<Machine, DriveError> {
+            let index = indexed(run, plan)?;
+            let records = batches.into_iter().flatten();
+            Machine::replay(Arc::new(index), records)
+                .map_err(|source| DriveError::Journal { run: run.clone(), source })
         });
-        let records = pieces.into_iter().map(|piece| piece.records(run)).collect::<Result<Vec<_>, _>>();
+        let mut read = Ok(());
+        for piece in pieces {
+            read = piece.records(run).map(|records| {
+                // Whoever makes the run of them says why it wants no more.
+                drop(sender.send(records));
+            });
+            if read.is_err() {
+                break;
+            }
+        }
+        drop(sender);
+        let machine = joined(machine);
         joined(proof)?;
-        let index = joined(index)?;
-        Ok::<_, DriveError>((records?, index))
+        read?;
+        machine
+    })
+}
+
+fn proved(run: &RunId, plan: &PackedPlan) -> Result<(), DriveError> {
+    let changed = |source| DriveError::PlanFile { run: run.clone(), source };
+    let mut proof = Proof::of(plan.id());
+    plan.unpack(|piece| proof.add(piece).map_err(changed))?;
+    proof.end().map_err(changed)
+}
+
+/// Of a plan that somebody proves.
+fn indexed(run: &RunId, plan: &PackedPlan) -> Result<Index, DriveError> {
+    let mut reader = Reader::of(plan.pieces());
+    plan.unpack(|piece| {
+        reader.add(piece);
+        Ok::<_, DriveError>(())
     })?;
-    let records = records.into_iter().flatten();
-    Machine::replay(Arc::new(index), records)
-        .map_err(|source| DriveError::Journal { run: run.clone(), source })
+    let read = reader.end().map_err(|source| DriveError::PlanFile { run: run.clone(), source })?;
+    Index::new(plan.id().clone(), read).map_err(|source| DriveError::Plan { run: run.clone(), source })
 }
 
 fn joined<T>(thread: ScopedJoinHandle<'_, T>) -> T {

@@ -1,17 +1,24 @@
 //! The file: opened, recognised, brought to today's form.
 
 use super::StoreError;
+use super::plans::cut_plans;
 use replank_common::ids::Epoch;
 use replank_core::runs::Epochs;
-use rusqlite::{Connection, TransactionBehavior};
+use rusqlite::{Connection, Transaction, TransactionBehavior};
 use std::path::Path;
 use std::time::Duration;
 
 /// `RPLK`: how `file` and SQLite know whose database this is.
 const APPLICATION_ID: i64 = 0x5250_4c4b;
 
+/// What brings the form one further.
+enum Migration {
+    Sql(&'static str),
+    Code(fn(&Transaction<'_>) -> Result<(), rusqlite::Error>),
+}
+
 /// Each entry brings the form from its index to the next. Entries are only added.
-const MIGRATIONS: &[&str] = &["
+const MIGRATIONS: &[Migration] = &[Migration::Sql("
     CREATE TABLE epoch (one INTEGER PRIMARY KEY CHECK (one = 1), epoch INTEGER NOT NULL, heard INTEGER NOT NULL) STRICT;
     INSERT INTO epoch VALUES (1, 0, 0);
     CREATE TABLE plans (id TEXT PRIMARY KEY, bytes BLOB NOT NULL, stored_ms INTEGER NOT NULL) STRICT;
@@ -33,7 +40,7 @@ const MIGRATIONS: &[&str] = &["
     CREATE INDEX certificates_of_host ON certificates (host);
     CREATE TABLE revoked_hosts (host TEXT PRIMARY KEY, by_whom TEXT NOT NULL, at_ms INTEGER NOT NULL) STRICT;
     CREATE TABLE revoked_serials (serial TEXT PRIMARY KEY, at_ms INTEGER NOT NULL) STRICT;
-"];
+"), Migration::Code(cut_plans)];
 
 /// The store, used from one thread. [`super::Store`] is its handle for everybody.
 #[derive(Debug)]
@@ -75,7 +82,11 @@ impl Database {
         let transaction =
             connection.transaction_with_behavior(TransactionBehavior::Immediate).map_err(failed)?;
         for migration in MIGRATIONS.iter().skip(usize::try_from(form).unwrap_or(0)) {
-            transaction.execute_batch(migration).map_err(failed)?;
+            match migration {
+                Migration::Sql(text) => transaction.execute_batch(text),
+                Migration::Code(migrate) => migrate(&transaction),
+            }
+            .map_err(failed)?;
         }
         transaction.pragma_update(None, "application_id", APPLICATION_ID).map_err(failed)?;
         transaction.pragma_update(None, "user_version", known).map_err(failed)?;

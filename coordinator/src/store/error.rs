@@ -27,6 +27,10 @@ pub enum StoreError {
     )]
     Damaged { run: RunId, why: String },
     #[error(
+        "the plan {plan} is not as it was stored: {why}; nothing is done with it; restore the coordinator's folder from a backup"
+    )]
+    DamagedPlan { plan: PlanId, why: String },
+    #[error(
         "the journal of {run} has lines of format {found}, this replank reads up to {known}; nothing is done with it; run the \
          replank that wrote it, or a later one"
     )]
@@ -56,7 +60,7 @@ impl StoreError {
             Self::Open { .. } => codes::STORE_OPEN,
             Self::Foreign { .. } | Self::Newer { .. } => codes::STORE_FOREIGN,
             Self::Failed { .. } | Self::Form { .. } | Self::Closed => codes::STORE_FAILED,
-            Self::Damaged { .. } => codes::JOURNAL_DAMAGED,
+            Self::Damaged { .. } | Self::DamagedPlan { .. } => codes::JOURNAL_DAMAGED,
             Self::NewerJournal { .. } => codes::JOURNAL_NEWER,
             Self::MovedOn { .. } | Self::Overtaken { .. } => codes::JOURNAL_MOVED_ON,
             Self::Locked { .. } => codes::FOLDER_LOCKED,

@@ -265,6 +265,7 @@ pub(super) fn unsigned(number: i64) -> u64 {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::store::PackedPlan;
     use replank_core::run::{Event, JOURNAL_FORMAT, Record};
     use rusqlite::Connection;
     use std::path::PathBuf;
@@ -304,7 +305,7 @@ mod tests {
         let path = dir.path().join("replank.db");
         let mut database = Database::open(&path).unwrap();
         assert_eq!(database.next_epoch().unwrap(), Epoch(1));
-        database.put_plan(&plan(), b"{}", 1).unwrap();
+        database.put_plan(&PackedPlan::of(&plan(), b"{}"), 1).unwrap();
         Case { _dir: dir, path, database }
     }
 

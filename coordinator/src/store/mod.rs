@@ -18,5 +18,6 @@ pub use handle::Store;
 pub(crate) use journal::kinds;
 pub use journal::{Line, RunRow};
 pub use operators::{Asker, Dismissal, OperatorCertificate, Signing};
+pub use plans::PackedPlan;
 pub use reading::Piece;
 pub use roster::{Certificate, Claim};

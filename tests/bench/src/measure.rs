@@ -9,7 +9,7 @@ use replank_common::ids::PlanId;
 use replank_coordinator::config::Folder;
 use replank_coordinator::drive::{Clock, Drive};
 use replank_coordinator::init;
-use replank_coordinator::store::{Database, Store};
+use replank_coordinator::store::{Database, PackedPlan, Store};
 use replank_core::run::Index;
 use rusqlite::{Connection, TransactionBehavior};
 use sha2::{Digest, Sha256};
@@ -54,6 +54,9 @@ pub fn measure(wanted: &Wanted, tell: impl Fn(&str)) -> Result<Figures> {
     let append_bare = insert_bare(&dir.path().join("bare.db"), &folder, &written.batches)?;
     tell("reading the same");
     let read_bare = read_bare(&folder, &id)?;
+    if let Ok(keep) = std::env::var("KEEP") {
+        std::process::Command::new("cp").arg("-a").arg(folder.root()).arg(keep).status()?;
+    }
     tell("resuming in this process");
     let resume = resume(&folder)?;
     let restart = match &wanted.replank {
@@ -112,7 +115,7 @@ fn write_journal(
 ) -> Result<Written> {
     let mut database = Database::open(&folder.database())?;
     let epoch = database.next_epoch()?;
-    database.put_plan(id, bytes, Clock::start().now_ms())?;
+    database.put_plan(&PackedPlan::of(id, bytes), Clock::start().now_ms())?;
     let mut written = Written { batches: Vec::new(), bytes: 0, took: 0.0 };
     sail(index, &world.inventory, HALF_PERMILLE, |appends| {
         let ((), took) = timed(|| Ok(database.append(epoch, &appends)?))?;

@@ -2,6 +2,7 @@
 //! file's bytes are a function of the plan, so that a change of any byte shows.
 
 use super::model::{PLAN_FORMAT, Plan};
+use super::pieces::Proof;
 use crate::{codes, digest};
 use replank_common::ids::PlanId;
 use serde::{Deserialize, Serialize};
@@ -98,27 +99,14 @@ impl Plan {
         Ok((id, plan))
     }
 
-    /// Proves, from the bytes alone, that they are those of the plan file of `id` that [`Self::from_bytes`] accepted: in the file the plan's
-    /// canonical bytes stand indented by two blanks, and without the blanks they hash to the id. Much less work than to read and to write
-    /// the plan again, which tells as much.
+    /// Proves all at once that `bytes` are the plan file of `id`; see [`Proof`].
     ///
     /// # Errors
     /// [`PlanFileError::Changed`] or [`PlanFileError::Rewritten`].
     pub fn prove(id: &PlanId, bytes: &[u8]) -> Result<(), PlanFileError> {
-        let rewritten = || PlanFileError::Rewritten { id: id.clone() };
-        let head = format!("{{\n  \"id\": \"{id}\",\n  \"plan\": ");
-        let body = bytes.strip_prefix(head.as_bytes()).and_then(|rest| rest.strip_suffix(b"\n}\n"));
-        let mut lines = body.ok_or_else(rewritten)?.split(|byte| *byte == b'\n');
-        let mut digest = digest::Growing::new();
-        digest.add(lines.next().unwrap_or_default());
-        for line in lines {
-            digest.add(b"\n");
-            digest.add(line.strip_prefix(b"  ").ok_or_else(rewritten)?);
-        }
-        digest.add(b"\n");
-        let found = PlanId::new(format!("sha256:{}", digest.hex()))
-            .expect("a SHA-256 in hexadecimal makes a plan id");
-        if found == *id { Ok(()) } else { Err(PlanFileError::Changed { written: id.clone(), found }) }
+        let mut proof = Proof::of(id);
+        proof.add(bytes)?;
+        proof.end()
     }
 
     /// Reads a plan file of which [`Self::prove`] tells, at the same time or before, that it is as it was made.

@@ -1,6 +1,7 @@
 //! The plan: an immutable, content-addressed graph of steps, computed from a fleet file, an inventory and the catalog.
 //!
-//! Owns what a plan is (`model`), how it is written and proved unchanged (`file`), what stands in its way (`preflight`), how
+//! Owns what a plan is (`model`), how it is written and proved unchanged (`file`, and
+//! `pieces` of it), what stands in its way (`preflight`), how
 //! it is made (`make`, `host`, `order`) and how it reads (`show`). Never reads a clock or draws a random number: the same
 //! input gives the same bytes.
 
@@ -12,6 +13,7 @@ mod host;
 mod make;
 mod model;
 mod order;
+mod pieces;
 mod preflight;
 mod remote;
 mod report;
@@ -24,6 +26,7 @@ pub use estimate::{Estimate, estimate};
 pub use file::PlanFileError;
 pub use make::{Input, plan};
 pub use model::*;
+pub use pieces::{Proof, Reader, cut};
 pub use preflight::preflight;
 pub use report::{PlanReport, Refused, show_findings};
 pub use show::show;

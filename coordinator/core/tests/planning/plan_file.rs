@@ -1,7 +1,8 @@
 //! The plan file proves that it is as it was made.
 
 use crate::support::World;
-use replank_core::plan::{Plan, PlanFileError};
+use replank_common::ids::PlanId;
+use replank_core::plan::{Plan, PlanFileError, Proof, Reader, cut};
 
 /// The proof by bytes alone says no wherever reading and writing again does.
 #[test]
@@ -21,6 +22,94 @@ fn a_plan_file_is_proved_by_its_bytes_alone() {
         assert!(Plan::prove(&id, &changed).is_err(), "with a blank at {at}");
     }
     assert!(Plan::prove(&World::el7().plan().id(), &bytes).is_err());
+}
+
+fn proved(id: &PlanId, pieces: &[&[u8]]) -> Result<(), PlanFileError> {
+    let mut proof = Proof::of(id);
+    pieces.iter().try_for_each(|piece| proof.add(piece))?;
+    proof.end()
+}
+
+fn read(pieces: &[&[u8]]) -> Result<Plan, PlanFileError> {
+    let mut reader = Reader::of(pieces.len());
+    pieces.iter().for_each(|piece| reader.add(piece));
+    reader.end()
+}
+
+/// Cut before every one of its steps.
+fn cut_small(bytes: &[u8]) -> Vec<&[u8]> {
+    let mut pieces = cut(bytes);
+    let (last, steps) = (pieces.pop().unwrap(), pieces.pop().unwrap());
+    let mut begin = 0;
+    for at in 1..steps.len() {
+        if steps[at..].starts_with(b"      {\n") && steps[at - 1] == b'\n' {
+            pieces.push(&steps[begin..at]);
+            begin = at;
+        }
+    }
+    pieces.extend([&steps[begin..], last]);
+    pieces
+}
+
+#[test]
+fn a_plan_file_is_proved_and_read_in_pieces() {
+    let plan = World::debian().plan();
+    let (id, bytes) = (plan.id(), plan.to_bytes());
+    let small = cut_small(&bytes);
+    assert_eq!(small.len(), plan.steps.len() + 2);
+    for pieces in [cut(&bytes), small.clone(), vec![&bytes]] {
+        assert_eq!(pieces.concat(), bytes);
+        assert_eq!(proved(&id, &pieces), Ok(()));
+        assert_eq!(read(&pieces).as_ref(), Ok(&plan));
+    }
+    // A piece less, a piece twice, two in each other's place: the bytes are others.
+    for at in 0..small.len() {
+        let (mut less, mut twice, mut swapped) = (small.clone(), small.clone(), small.clone());
+        less.remove(at);
+        twice.insert(at, small[at]);
+        swapped.swap(at, (at + 1) % small.len());
+        for pieces in [less, twice, swapped] {
+            assert!(proved(&id, &pieces).is_err(), "at {at}");
+        }
+    }
+}
+
+/// The bytes are proved wherever they are cut, so where they are cut must not make another plan of them.
+#[test]
+fn a_plan_file_cut_elsewhere_gives_the_same_plan_or_none() {
+    let plan = World::debian().plan();
+    let (id, bytes) = (plan.id(), plan.to_bytes());
+    // Where the elements of any list of the plan begin and end.
+    let lines: Vec<usize> = (1..bytes.len())
+        .filter(|at| bytes[at - 1] == b'\n')
+        .filter(|at| [&b"      {\n"[..], b"    ]"].iter().any(|line| bytes[*at..].starts_with(line)))
+        .collect();
+    let mut refused = 0;
+    for (n, first) in lines.iter().enumerate() {
+        for last in lines[n..].iter().step_by(3) {
+            let pieces = [&bytes[..*first], &bytes[*first..*last], &bytes[*last..]];
+            match read(&pieces) {
+                Ok(read) => assert_eq!(read, plan),
+                Err(error) => {
+                    refused += 1;
+                    assert_eq!(error.code(), "RP1104");
+                }
+            }
+        }
+    }
+    assert!(refused > 100, "{refused}");
+    assert_eq!(proved(&id, &[&bytes[..lines[7]], &bytes[lines[7]..]]), Ok(()));
+    let (first, rest) = bytes.split_at(lines[7] + 1);
+    assert!(matches!(proved(&id, &[first, rest]), Err(PlanFileError::Rewritten { .. })));
+}
+
+#[test]
+fn a_newer_format_is_told_whatever_its_steps_are() {
+    let text = String::from_utf8(World::debian().plan().to_bytes()).unwrap();
+    let newer = text.replacen("\"format\": 1,", "\"format\": 2,", 1).replace("\"stage\":", "\"scene\":");
+    assert_eq!(read(&cut(newer.as_bytes())), Err(PlanFileError::Newer { found: 2 }));
+    let odd = text.replacen("\"stage\":", "\"scene\":", 1);
+    assert_eq!(read(&cut(odd.as_bytes())).unwrap_err().code(), "RP1104");
 }
 
 #[test]

@@ -1,0 +1,204 @@
+//! A plan file in pieces, which can be kept, proved and read one by one: a large fleet's has hundreds of megabytes.
+//!
+//! The pieces in their order are the file, byte for byte, and the id is proved over all of them. Where they are cut proves nothing and
+//! need not: what is read of them is the plan of the file that they make, or is refused.
+
+use super::file::PlanFileError;
+use super::model::{Plan, Step};
+use crate::digest;
+use crate::run::MAX_STEPS;
+use memchr::{memchr, memmem};
+use replank_common::ids::PlanId;
+use serde_json::Deserializer;
+
+/// A piece ends with the first step that reaches this size: small enough to stay in a processor's cache while it is worked on.
+const PIECE_BYTES: usize = 256 * 1024;
+/// In a plan file: where its steps begin, where one of them begins, and where they end.
+const STEPS: &[u8] = b"\n    \"steps\": [\n";
+const STEP: &[u8] = b"\n      {\n";
+const END: &[u8] = b"\n    ]";
+
+/// Cuts a plan file: what comes before its steps, some steps at a time, and what comes after them. Without steps, or no plan file at all, it
+/// stays in one piece.
+pub fn cut(file: &[u8]) -> Vec<&[u8]> {
+    let Some(begin) = memmem::find(file, STEPS) else { return vec![file] };
+    let (first, rest) = file.split_at(begin + STEPS.len());
+    let Some(end) = memmem::find(rest, END) else { return vec![file] };
+    let (mut steps, last) = rest.split_at(end + 1);
+    let mut pieces = vec![first];
+    while let Some(more) = steps.get(PIECE_BYTES..).and_then(|rest| memmem::find(rest, STEP)) {
+        let (piece, others) = steps.split_at(PIECE_BYTES + more + 1);
+        pieces.push(piece);
+        steps = others;
+    }
+    pieces.extend([steps, last]);
+    pieces
+}
+
+/// A proof, piece after piece and from the bytes alone, that they make the plan file of an id which [`Plan::from_bytes`] accepted: in the
+/// file the plan's canonical bytes stand indented by two blanks, and without the blanks they hash to the id. Much less work than to read
+/// and to write the plan again, which tells as much.
+#[derive(Debug)]
+pub struct Proof<'i> {
+    id: &'i PlanId,
+    /// What the file begins with, until it is seen.
+    head: Option<String>,
+    digest: digest::Growing,
+    /// The line that ends the file was seen.
+    ended: bool,
+}
+
+impl<'i> Proof<'i> {
+    pub fn of(id: &'i PlanId) -> Self {
+        let head = format!("{{\n  \"id\": \"{id}\",\n  \"plan\": ");
+        Self { id, head: Some(head), digest: digest::Growing::new(), ended: false }
+    }
+
+    /// Takes in the next piece. It ends with the end of a line, as [`cut`] cuts.
+    ///
+    /// # Errors
+    /// [`PlanFileError::Rewritten`].
+    pub fn add(&mut self, piece: &[u8]) -> Result<(), PlanFileError> {
+        let rewritten = || PlanFileError::Rewritten { id: self.id.clone() };
+        let mut rest = piece;
+        if let Some(head) = self.head.take() {
+            // The plan begins in the middle of a line.
+            rest = rest.strip_prefix(head.as_bytes()).ok_or_else(rewritten)?;
+            let line = first_line(rest).ok_or_else(rewritten)?;
+            self.digest.add(line);
+            rest = &rest[line.len()..];
+        }
+        while !rest.is_empty() {
+            let line = first_line(rest).ok_or_else(rewritten)?;
+            match line.strip_prefix(b"  ") {
+                Some(line) if !self.ended => self.digest.add(line),
+                None if line == b"}\n" && !self.ended => self.ended = true,
+                Some(_) | None => return Err(rewritten()),
+            }
+            rest = &rest[line.len()..];
+        }
+        Ok(())
+    }
+
+    /// After the last piece.
+    ///
+    /// # Errors
+    /// [`PlanFileError::Changed`] or [`PlanFileError::Rewritten`].
+    pub fn end(self) -> Result<(), PlanFileError> {
+        let Self { id, digest, ended, head: _ } = self;
+        if !ended {
+            return Err(PlanFileError::Rewritten { id: id.clone() });
+        }
+        let found = PlanId::new(format!("sha256:{}", digest.hex()))
+            .expect("a SHA-256 in hexadecimal makes a plan id");
+        if found == *id { Ok(()) } else { Err(PlanFileError::Changed { written: id.clone(), found }) }
+    }
+}
+
+fn first_line(text: &[u8]) -> Option<&[u8]> {
+    memchr(b'\n', text).map(|end| &text[..=end])
+}
+
+/// A plan put together from the pieces of its file.
+///
+/// They need no proof before: what a [`Proof`] of them tells, at the same time or later, holds for the plan too.
+#[derive(Debug)]
+pub struct Reader {
+    pieces: usize,
+    /// How many of them were added.
+    added: usize,
+    /// The first piece and the last one: all that surrounds the steps.
+    around: Vec<u8>,
+    steps: Vec<Step>,
+    /// Why the steps cannot be read. What surrounds them may tell a better reason.
+    unread: Option<String>,
+}
+
+impl Reader {
+    /// For a file of so many pieces.
+    pub fn of(pieces: usize) -> Self {
+        Self { pieces, added: 0, around: Vec::new(), steps: Vec::new(), unread: None }
+    }
+
+    /// Takes in the next piece.
+    pub fn add(&mut self, piece: &[u8]) {
+        self.added += 1;
+        if self.added == 1 || self.added == self.pieces {
+            self.around.extend_from_slice(piece);
+            return;
+        }
+        if self.unread.is_some() {
+            return;
+        }
+        if let Err(error) = read_steps(piece, &mut self.steps) {
+            self.unread = Some(format!("in the step after {} others: {error}", self.steps.len()));
+        }
+        if self.added == 2 {
+            // The others have about as many.
+            let steps = self.steps.len() * self.pieces * 33 / 32;
+            self.steps.reserve(steps.min(MAX_STEPS));
+        }
+    }
+
+    /// The plan, after the last piece.
+    ///
+    /// # Errors
+    /// [`PlanFileError::Form`] or [`PlanFileError::Newer`].
+    pub fn end(self) -> Result<Plan, PlanFileError> {
+        let Self { pieces, added, around, steps, unread } = self;
+        let mut plan = Plan::from_proved_bytes(&around)?;
+        if let Some(why) = unread {
+            return Err(PlanFileError::Form { why });
+        }
+        if added != pieces {
+            return Err(PlanFileError::Form { why: format!("it has {added} pieces of {pieces}") });
+        }
+        if pieces > 1 {
+            if !plan.steps.is_empty() {
+                return Err(PlanFileError::Form { why: "it is cut within its steps".to_owned() });
+            }
+            plan.steps = steps;
+        }
+        Ok(plan)
+    }
+}
+
+/// The steps of a piece, which begins with one and has a comma after each but the last of the plan.
+fn read_steps(piece: &[u8], steps: &mut Vec<Step>) -> Result<(), serde_json::Error> {
+    let mut rest = piece.trim_ascii();
+    while !rest.is_empty() {
+        let mut stream = Deserializer::from_slice(rest).into_iter();
+        steps.extend(stream.next().transpose()?);
+        rest = &rest[stream.byte_offset()..];
+        rest = rest.strip_prefix(b",").unwrap_or(rest).trim_ascii_start();
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_file_without_steps_stays_whole() {
+        for file in ["", "{}", "{\n  \"plan\": {\n    \"steps\": [],\n", "x\n    \"steps\": [\n      {\n"] {
+            assert_eq!(cut(file.as_bytes()), [file.as_bytes()]);
+        }
+    }
+
+    #[test]
+    fn every_byte_is_in_one_piece() {
+        let step = format!("      {{\n        \"id\": \"{}\"\n      }},\n", "x".repeat(1_000));
+        let first = "{\n    \"steps\": [\n";
+        let file = format!("{first}{}    ],\n    \"findings\": [\n    ]\n}}\n", step.repeat(600));
+        let pieces = cut(file.as_bytes());
+        assert_eq!(pieces.concat(), file.as_bytes());
+        assert_eq!(pieces.len(), 5, "three pieces of steps");
+        assert_eq!(pieces[0], first.as_bytes());
+        for piece in &pieces[1..4] {
+            assert!(piece.starts_with(b"      {\n") && piece.ends_with(b"      },\n"));
+            assert!(piece.len() < PIECE_BYTES + 2 * step.len());
+        }
+        assert!(pieces[4].starts_with(b"    ],\n    \"findings\""));
+    }
+}
