@@ -76,14 +76,14 @@ fn trial(of: TrialOf) -> Work {
 fn passage(host: usize, shape: Shape) -> Vec<Step> {
     let version = Version::new(NEW);
     let mut steps: Vec<Step> = Vec::new();
-    let mut add = |what: &str, stage, work, undo, before: Vec<Gate>, after: Vec<Gate>| {
+    let mut add = |what: &str, stage, work: Work, undo, before: Vec<Gate>, after: Vec<Gate>| {
         let needs = steps.last().map(|step| Need::Step(step.id.clone())).into_iter().collect();
         steps.push(Step {
             id: step_id(host, what),
             host: host_name(host),
             stage,
             title: what.replace('-', " "),
-            work,
+            work: work.into(),
             before: [vec![Gate::CensusHolds], before].concat(),
             after: [vec![Gate::CensusHolds], after].concat(),
             undo,

@@ -175,7 +175,8 @@ impl Fleet {
         let index = self.index.clone();
         let steps = &index.plan().steps;
         let at = usize::try_from(self.below(steps.len() as u64)).unwrap_or(0);
-        let Some(Step { host, work: Work::Act(action), .. }) = steps.get(at) else { return false };
+        let Some(Step { host, work, .. }) = steps.get(at) else { return false };
+        let Work::Act(action) = &**work else { return false };
         let host = &mut self.hosts[self.names[host]];
         !host.guests.is_empty() && !host.is_half_done() && host.things.use_it(action)
     }
@@ -212,7 +213,7 @@ impl Fleet {
     pub(crate) fn done_by_hand(&mut self) {
         let index = self.index.clone();
         for step in &index.plan().steps {
-            if let Work::Act(action) = &step.work
+            if let Work::Act(action) = &*step.work
                 && self.strikes(Fault::DoneByHand)
                 && self.hosts[self.names[&step.host]].things.do_by_hand(action)
             {

@@ -207,7 +207,7 @@ impl Watcher {
                 *sent += 1;
                 let retries = |step: &StepId| self.retries.get(step).copied().unwrap_or(0);
                 // Giving back what several attempts left takes one command for each.
-                let borrowed = match &step.work {
+                let borrowed = match &*step.work {
                     Work::GiveBack(subject) => retries(subject),
                     Work::Act(_) | Work::Observe => 0,
                 };

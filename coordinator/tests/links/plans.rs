@@ -27,7 +27,7 @@ fn step(host_name: &str, what: &str, (stage, action, undo): Kind, needs: Vec<Nee
         host: host(host_name),
         stage,
         title: format!("see to {what}"),
-        work: Work::Act(action),
+        work: Work::Act(action).into(),
         before: vec![Gate::CensusHolds],
         after: vec![Gate::CensusHolds],
         undo,

@@ -13,7 +13,7 @@ pub(super) fn check(passage: &Passage<'_>, notes: &mut Notes) {
         .steps
         .iter()
         .enumerate()
-        .filter_map(|(at, step)| match &step.work {
+        .filter_map(|(at, step)| match &*step.work {
             Work::GiveBack(what) => Some((at, *step, what)),
             Work::Act(_) | Work::Observe => None,
         })
@@ -31,7 +31,7 @@ pub(super) fn check(passage: &Passage<'_>, notes: &mut Notes) {
             notes.fatal(codes::LINT_BORROWED, Some(&step.id), text);
         }
     }
-    let last_use = passage.steps.iter().rposition(|step| !matches!(step.work, Work::GiveBack(_)));
+    let last_use = passage.steps.iter().rposition(|step| !matches!(*step.work, Work::GiveBack(_)));
     if let Some((_, step, _)) = returns.iter().find(|(at, _, _)| last_use.is_some_and(|last| *at < last)) {
         notes.fatal(
             codes::LINT_BORROWED,

@@ -205,7 +205,7 @@ fn points_of_no_return(plan: &Plan, graph: &Graph, working: &[&Passage<'_>], not
     }
     let steps = || working.iter().flat_map(|passage| &passage.steps);
     let restarts: Vec<&&Step> =
-        steps().filter(|step| matches!(step.work, Work::Act(Action::LibvirtRestart(_)))).collect();
+        steps().filter(|step| matches!(*step.work, Work::Act(Action::LibvirtRestart(_)))).collect();
     let open: Vec<&&&Step> = restarts.iter().filter(|step| !points.contains(&step.id)).collect();
     if open.len() == restarts.len() && !restarts.is_empty() {
         let text = "no first start of the new libvirt is a point of no return: right only if the old one reads all that it writes";

@@ -80,20 +80,20 @@ fn touches_the_host(work: &Work) -> bool {
 }
 
 fn census(step: &Step, notes: &mut Notes) {
-    if !touches_the_host(&step.work) && step.work != Work::Observe {
+    if !touches_the_host(&step.work) && *step.work != Work::Observe {
         return;
     }
     if !step.after.contains(&Gate::CensusHolds) {
         notes.fatal(codes::LINT_CENSUS, Some(&step.id), "no census is asked for after it");
     }
-    if step.work != Work::Observe && !step.before.contains(&Gate::CensusHolds) {
+    if *step.work != Work::Observe && !step.before.contains(&Gate::CensusHolds) {
         notes.fatal(codes::LINT_CENSUS, Some(&step.id), "no census is asked for before it");
     }
 }
 
 /// What the undo of each kind of work must be, in words.
 fn undo(step: &Step, notes: &mut Notes) {
-    let (right, wanted) = match &step.work {
+    let (right, wanted) = match &*step.work {
         Work::GiveBack(_) | Work::Observe => (step.undo == Undo::Nothing, "nothing"),
         Work::Act(action) => match action {
             Action::RepositoryPin(_)
@@ -127,7 +127,7 @@ fn undo(step: &Step, notes: &mut Notes) {
 }
 
 fn stage(step: &Step, notes: &mut Notes) {
-    let harmless = match &step.work {
+    let harmless = match &*step.work {
         Work::Act(Action::RepositoryPin(_) | Action::PackagesStage(_)) => true,
         Work::Act(Action::LibvirtTrial(trial)) => trial.of == TrialOf::New,
         Work::Act(_) | Work::GiveBack(_) | Work::Observe => false,
@@ -136,7 +136,7 @@ fn stage(step: &Step, notes: &mut Notes) {
         let text = "it is in the stage prepare, in which nothing may be changed that a guest would notice";
         notes.fatal(codes::LINT_CHAIN, Some(&step.id), text);
     }
-    if (step.stage == Stage::GiveBack) != matches!(step.work, Work::GiveBack(_)) {
+    if (step.stage == Stage::GiveBack) != matches!(*step.work, Work::GiveBack(_)) {
         let text = "the stage give-back is for giving back, and only for that";
         notes.fatal(codes::LINT_CHAIN, Some(&step.id), text);
     }

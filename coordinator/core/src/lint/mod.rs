@@ -45,7 +45,7 @@ struct Passage<'p> {
 impl<'p> Passage<'p> {
     /// Positions and actions of those steps that act.
     fn actions(&self) -> impl Iterator<Item = (usize, &'p Step, &'p Action)> {
-        self.steps.iter().enumerate().filter_map(|(at, step)| match &step.work {
+        self.steps.iter().enumerate().filter_map(|(at, step)| match &*step.work {
             Work::Act(action) => Some((at, *step, action)),
             Work::GiveBack(_) | Work::Observe => None,
         })

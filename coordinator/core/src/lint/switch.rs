@@ -198,7 +198,7 @@ fn verify(passage: &Passage<'_>, restart: &(usize, &Step, &LibvirtRestart), note
         .steps
         .iter()
         .skip(restart_at + 1)
-        .filter(|step| step.work == Work::Observe)
+        .filter(|step| *step.work == Work::Observe)
         .flat_map(|step| &step.after)
         .collect();
     let mut must = |good: bool, text: &str| {

@@ -26,6 +26,7 @@ use replank_common::ids::{HostName, StepId};
 use replank_common::planted::{self, Planted};
 use replank_common::version::Version;
 use std::collections::BTreeSet;
+use std::sync::Arc;
 
 /// One host to plan for.
 #[derive(Debug, Clone, Copy)]
@@ -92,7 +93,7 @@ impl<'a> Builder<'a> {
             host: self.input.host.name.clone(),
             stage,
             title,
-            work,
+            work: Arc::new(work),
             before: [vec![Gate::CensusHolds], before].concat(),
             after: [vec![Gate::CensusHolds], after].concat(),
             undo,
@@ -433,7 +434,7 @@ impl<'a> Builder<'a> {
             .steps
             .iter()
             .filter(|step| step.undo == Undo::Borrowed && !planted::is(Planted::GiveBackUnplanned))
-            .map(|step| (step.id.clone(), matches!(step.work, Work::Act(Action::RepositoryPin(_)))))
+            .map(|step| (step.id.clone(), matches!(*step.work, Work::Act(Action::RepositoryPin(_)))))
             .collect();
         let prefix = format!("{}.", self.input.host.name);
         for (step, is_pin) in borrowed.into_iter().rev() {

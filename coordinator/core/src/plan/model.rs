@@ -5,6 +5,7 @@ use replank_common::action::Action;
 use replank_common::finding::Finding;
 use replank_common::ids::{HoldId, HostName, PlanId, StepId};
 use serde::{Deserialize, Serialize};
+use std::sync::Arc;
 
 /// The version of the plan's form. A reader refuses a higher one.
 pub const PLAN_FORMAT: u32 = 1;
@@ -121,7 +122,8 @@ pub struct Step {
     pub stage: Stage,
     /// Imperative, for people: `restart libvirtd 9.0.0 → 11.3.0 under watch`.
     pub title: String,
-    pub work: Work,
+    /// Shared by the steps that do the same on other hosts.
+    pub work: Arc<Work>,
     /// All must pass before the action is sent.
     pub before: Vec<Gate>,
     /// All must pass before the step counts as done.

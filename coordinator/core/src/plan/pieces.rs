@@ -4,12 +4,15 @@
 //! need not: what is read of them is the plan of the file that they make, or is refused.
 
 use super::file::PlanFileError;
-use super::model::{Plan, Step};
+use super::model::{Need, Plan, Stage, Step, Undo, Work};
 use crate::digest;
+use crate::gate::Gate;
 use crate::run::MAX_STEPS;
 use memchr::{memchr, memmem};
-use replank_common::ids::PlanId;
-use serde_json::Deserializer;
+use replank_common::ids::{HostName, PlanId, StepId};
+use serde::Deserialize;
+use std::collections::BTreeMap;
+use std::sync::Arc;
 
 /// A piece ends with the first step that reaches this size: small enough to stay in a processor's cache while it is worked on.
 const PIECE_BYTES: usize = 256 * 1024;
@@ -17,6 +20,12 @@ const PIECE_BYTES: usize = 256 * 1024;
 const STEPS: &[u8] = b"\n    \"steps\": [\n";
 const STEP: &[u8] = b"\n      {\n";
 const END: &[u8] = b"\n    ]";
+/// In a step: what comes before and after what it does, and its end. No text within it begins a line so far to the left.
+const WORK: &[u8] = b",\n        \"work\": ";
+const BEFORE: &[u8] = b",\n        \"before\": ";
+const STEP_END: &[u8] = b"\n      }";
+/// So many different things at most are shared by steps.
+const WORKS_MAX: usize = 4_096;
 
 /// Cuts a plan file: what comes before its steps, some steps at a time, and what comes after them. Without steps, or no plan file at all, it
 /// stays in one piece.
@@ -109,7 +118,7 @@ pub struct Reader {
     added: usize,
     /// The first piece and the last one: all that surrounds the steps.
     around: Vec<u8>,
-    steps: Vec<Step>,
+    steps: Steps,
     /// Why the steps cannot be read. What surrounds them may tell a better reason.
     unread: Option<String>,
 }
@@ -117,7 +126,7 @@ pub struct Reader {
 impl Reader {
     /// For a file of so many pieces.
     pub fn of(pieces: usize) -> Self {
-        Self { pieces, added: 0, around: Vec::new(), steps: Vec::new(), unread: None }
+        Self { pieces, added: 0, around: Vec::new(), steps: Steps::default(), unread: None }
     }
 
     /// Takes in the next piece.
@@ -130,13 +139,13 @@ impl Reader {
         if self.unread.is_some() {
             return;
         }
-        if let Err(error) = read_steps(piece, &mut self.steps) {
-            self.unread = Some(format!("in the step after {} others: {error}", self.steps.len()));
+        if let Err(why) = self.steps.read(piece) {
+            self.unread = Some(format!("in the step after {} others: {why}", self.steps.steps.len()));
         }
         if self.added == 2 {
             // The others have about as many.
-            let steps = self.steps.len() * self.pieces * 33 / 32;
-            self.steps.reserve(steps.min(MAX_STEPS));
+            let steps = self.steps.steps.len() * self.pieces * 33 / 32;
+            self.steps.steps.reserve(steps.min(MAX_STEPS));
         }
     }
 
@@ -157,22 +166,86 @@ impl Reader {
             if !plan.steps.is_empty() {
                 return Err(PlanFileError::Form { why: "it is cut within its steps".to_owned() });
             }
-            plan.steps = steps;
+            plan.steps = steps.steps;
         }
         Ok(plan)
     }
 }
 
-/// The steps of a piece, which begins with one and has a comma after each but the last of the plan.
-fn read_steps(piece: &[u8], steps: &mut Vec<Step>) -> Result<(), serde_json::Error> {
-    let mut rest = piece.trim_ascii();
-    while !rest.is_empty() {
-        let mut stream = Deserializer::from_slice(rest).into_iter();
-        steps.extend(stream.next().transpose()?);
-        rest = &rest[stream.byte_offset()..];
-        rest = rest.strip_prefix(b",").unwrap_or(rest).trim_ascii_start();
+/// Reads steps, of which those of different hosts do the same: what they do is read once, and shared.
+#[derive(Debug, Default)]
+struct Steps {
+    steps: Vec<Step>,
+    /// By the text of it.
+    works: BTreeMap<Box<[u8]>, Arc<Work>>,
+    /// A step's text without what it does.
+    rest: Vec<u8>,
+}
+
+/// A step without what it does.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Rest {
+    id: StepId,
+    host: HostName,
+    stage: Stage,
+    title: String,
+    before: Vec<Gate>,
+    after: Vec<Gate>,
+    undo: Undo,
+    needs: Vec<Need>,
+    expected_ms: u64,
+    deadline_ms: u64,
+}
+
+impl Steps {
+    /// The steps of a piece, each as a plan file has it.
+    fn read(&mut self, mut piece: &[u8]) -> Result<(), String> {
+        while !piece.is_empty() {
+            let end = memmem::find(piece, STEP_END).ok_or("it does not end")? + STEP_END.len();
+            self.read_one(&piece[..end])?;
+            piece = &piece[end..];
+            piece = piece.strip_prefix(b",").unwrap_or(piece);
+            piece = piece.strip_prefix(b"\n").ok_or("something follows it")?;
+        }
+        Ok(())
     }
-    Ok(())
+
+    fn read_one(&mut self, text: &[u8]) -> Result<(), String> {
+        let form = |error: serde_json::Error| error.to_string();
+        let begin = memmem::find(text, WORK).ok_or("it has no work")? + WORK.len();
+        let end = begin + memmem::find(&text[begin..], BEFORE).ok_or("it has no gates")?;
+        let work = match self.works.get(&text[begin..end]) {
+            Some(work) => work.clone(),
+            None => {
+                let work: Arc<Work> = serde_json::from_slice(&text[begin..end]).map_err(form)?;
+                // Steps which have nothing in common are not remembered for ever.
+                if self.works.len() < WORKS_MAX {
+                    self.works.insert(text[begin..end].into(), work.clone());
+                }
+                work
+            }
+        };
+        self.rest.clear();
+        self.rest.extend_from_slice(&text[..begin - WORK.len()]);
+        self.rest.extend_from_slice(&text[end..]);
+        let Rest { id, host, stage, title, before, after, undo, needs, expected_ms, deadline_ms } =
+            serde_json::from_slice(&self.rest).map_err(form)?;
+        self.steps.push(Step {
+            id,
+            host,
+            stage,
+            title,
+            work,
+            before,
+            after,
+            undo,
+            needs,
+            expected_ms,
+            deadline_ms,
+        });
+        Ok(())
+    }
 }
 
 #[cfg(test)]

@@ -305,7 +305,7 @@ fn gives_back(
     all: &[Step],
     steps: &BTreeMap<StepId, usize>,
 ) -> Result<Option<usize>, UnsoundPlan> {
-    let Work::GiveBack(subject) = &step.work else { return Ok(None) };
+    let Work::GiveBack(subject) = &*step.work else { return Ok(None) };
     let at = known("step", step.id.as_str(), subject, steps)?;
     if at < ix && all[at].host == step.host && all[at].undo == Undo::Borrowed {
         Ok(Some(at))

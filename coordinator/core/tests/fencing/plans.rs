@@ -42,7 +42,7 @@ fn step(host: usize) -> Step {
         host: host_name(host),
         stage: Stage::Prepare,
         title: "write".to_owned(),
-        work: Work::Act(action()),
+        work: Work::Act(action()).into(),
         before: vec![Gate::CensusHolds],
         after: vec![Gate::CensusHolds],
         undo: Undo::Record,

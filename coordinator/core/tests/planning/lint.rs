@@ -8,6 +8,7 @@ use replank_core::gate::Gate;
 use replank_core::lint::{LintSeverity, lint, show_notes};
 use replank_core::plan::{Need, Plan, Stage, Step, Undo, Way, Work};
 use std::path::PathBuf;
+use std::sync::Arc;
 
 #[test]
 fn the_example_plans_are_clean() {
@@ -63,7 +64,7 @@ fn swap(plan: &mut Plan, first: &str, second: &str) {
 }
 
 fn action<'p>(plan: &'p mut Plan, id: &str) -> &'p mut Action {
-    match &mut step(plan, id).work {
+    match Arc::make_mut(&mut step(plan, id).work) {
         Work::Act(action) => action,
         other => panic!("{id} does not act but {other:?}"),
     }
@@ -126,7 +127,7 @@ const BREAKS: &[(&str, &str, Break)] = &[
     ("a mask that stays", "RP2107", |plan| remove(plan, "compute2.give-back-mask-libvirt-guests")),
     ("a pin given back twice", "RP2107", |plan| {
         let pin = StepId::new("compute1.pin-libvirt").unwrap();
-        step(plan, "compute1.give-back-pin-qemu").work = Work::GiveBack(pin);
+        step(plan, "compute1.give-back-pin-qemu").work = Work::GiveBack(pin).into();
     }),
     ("given back too early", "RP2107", |plan| {
         swap(plan, "compute1.give-back-mask-libvirt-guests", "compute1.restart-libvirt");

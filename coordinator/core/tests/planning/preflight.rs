@@ -363,7 +363,7 @@ fn an_interrupted_upgrade_is_pointed_out() {
     let mut world = World::debian();
     let plan = world.plan();
     let install = plan.steps.iter().find(|step| step.id.as_str() == "compute1.install-libvirt").unwrap();
-    let replank_core::plan::Work::Act(action) = &install.work else { panic!() };
+    let replank_core::plan::Work::Act(action) = &*install.work else { panic!() };
     crate::support::apply(world.facts("compute1"), action);
     assert!(findings(&world).iter().any(|finding| finding.code == "RP2035"));
 }

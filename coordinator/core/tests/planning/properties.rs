@@ -191,7 +191,7 @@ proptest! {
         let facts = world.inventory.hosts.get_mut(&at).unwrap();
         let in_install = |step: &&Step| step.host == at && step.stage == Stage::Install;
         for step in first.steps.iter().filter(in_install) {
-            if let Work::Act(action) = &step.work {
+            if let Work::Act(action) = &*step.work {
                 apply(facts, action);
             }
         }

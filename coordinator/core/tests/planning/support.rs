@@ -73,7 +73,7 @@ impl World {
     pub fn finish(&mut self, plan: &Plan, name: &HostName) {
         let facts = self.inventory.hosts.get_mut(name).unwrap();
         for step in plan.steps.iter().filter(|step| step.host == *name) {
-            if let Work::Act(action) = &step.work {
+            if let Work::Act(action) = &*step.work {
                 apply(facts, action);
             }
         }

@@ -273,7 +273,7 @@ impl Fleet {
         let host = self.hosts.iter().find(|host| host.name == step.host).unwrap();
         let red = |since: Option<u64>| since.is_some_and(|at| self.now - at > MAX_READING_AGE_MS + 5_000);
         assert!(!red(host.disagrees_since), "{id} sent over a census that does not agree");
-        let jobs = step.before.contains(&Gate::NoGuestJobs) && step.work != Work::Observe;
+        let jobs = step.before.contains(&Gate::NoGuestJobs) && *step.work != Work::Observe;
         assert!(!(jobs && red(host.job_since)), "{id} sent over a guest's job");
     }
 

@@ -328,7 +328,7 @@ fn an_unsound_plan_is_not_run() {
     assert!(matches!(
         refuse(&|plan| {
             let last = plan.steps.len() - 1;
-            plan.steps[last].work = Work::GiveBack(step_id(1, "keep"));
+            plan.steps[last].work = Work::GiveBack(step_id(1, "keep")).into();
         }),
         UnsoundPlan::NotBorrowed { .. }
     ));

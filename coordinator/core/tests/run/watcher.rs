@@ -118,7 +118,7 @@ impl Watcher {
                 *sent += 1;
                 let allowed = 1 + self.retries.get(id).copied().unwrap_or(0);
                 // Giving back what several attempts left takes one command for each.
-                let borrowed = match &step.work {
+                let borrowed = match &*step.work {
                     Work::GiveBack(subject) => self.retries.get(subject).copied().unwrap_or(0),
                     Work::Act(_) | Work::Observe => 0,
                 };

@@ -102,7 +102,7 @@ fn libvirts(plan: &Plan) -> Vec<(Version, Version)> {
     let restarts: BTreeMap<&HostName, &Version> = plan
         .steps
         .iter()
-        .filter_map(|step| match &step.work {
+        .filter_map(|step| match &*step.work {
             Work::Act(Action::LibvirtRestart(restart)) => Some((&step.host, &restart.expect)),
             Work::Act(_) | Work::GiveBack(_) | Work::Observe => None,
         })

@@ -23,7 +23,7 @@ impl Fleet {
                 };
                 let disagrees = red(host.disagrees_since);
                 let jobs = step.before.contains(&Gate::NoGuestJobs)
-                    && step.work != Work::Observe
+                    && *step.work != Work::Observe
                     && red(host.job_since);
                 self.judge.check(Promise::P6, !disagrees, || {
                     format!("{id} sent over a census that does not agree")
@@ -120,7 +120,7 @@ impl Fleet {
     pub(crate) fn check_given_back(&mut self, taken_back: bool) {
         let index = self.index.clone();
         for step in &index.plan().steps {
-            let (Work::Act(action), Some(host)) = (&step.work, self.names.get(&step.host)) else { continue };
+            let (Work::Act(action), Some(host)) = (&*step.work, self.names.get(&step.host)) else { continue };
             let must_be_gone = match step.undo {
                 Undo::Borrowed => true,
                 Undo::Record => taken_back,

@@ -325,7 +325,7 @@ impl Machine {
     fn begin(&mut self, step: usize) -> bool {
         let index = self.state.index.clone();
         let id = index.step_at(step).id.clone();
-        match &index.step_at(step).work {
+        match &*index.step_at(step).work {
             Work::Act(_) => self.send(step, step, Purpose::Do),
             Work::GiveBack(_) => {
                 let subject = index.gives_back[step].filter(|s| !self.state.steps[*s].leftovers.is_empty());

@@ -87,7 +87,7 @@ impl Machine {
             return None;
         }
         let subject = self.state.index.step_at(flight.subject);
-        let order = match (&flight.of, &subject.work) {
+        let order = match (&flight.of, &*subject.work) {
             (Some(of), _) => Order::Undo { of: of.clone() },
             (None, Work::Act(action)) => Order::Execute(Box::new(action.clone())),
             (None, Work::GiveBack(_) | Work::Observe) => return None,

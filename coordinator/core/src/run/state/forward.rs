@@ -85,7 +85,7 @@ impl State {
         self.no_wait(step, When::Before)?;
         let acts = match self.index.gives_back[step] {
             Some(subject) => !self.steps[subject].leftovers.is_empty(),
-            None => self.index.step_at(step).work != crate::plan::Work::Observe,
+            None => *self.index.step_at(step).work != crate::plan::Work::Observe,
         };
         if acts {
             return Err(self.wrong_phase(step, "a beginning without its command"));
@@ -108,7 +108,7 @@ impl State {
             Purpose::Do => {
                 self.may_begin(step)?;
                 self.no_wait(step, When::Before)?;
-                if !matches!(self.index.step_at(step).work, crate::plan::Work::Act(_)) {
+                if !matches!(*self.index.step_at(step).work, crate::plan::Work::Act(_)) {
                     return Err(self.wrong_phase(step, "a command"));
                 }
                 step

@@ -140,7 +140,7 @@ pub fn scenery(plan: &Plan) -> Vec<Action> {
 }
 
 fn actions(plan: &Plan) -> impl Iterator<Item = &Action> {
-    plan.steps.iter().filter_map(|step| match &step.work {
+    plan.steps.iter().filter_map(|step| match &*step.work {
         Work::Act(action) => Some(action),
         Work::GiveBack(_) | Work::Observe => None,
     })
