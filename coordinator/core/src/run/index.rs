@@ -1,10 +1,10 @@
 //! A plan with its ids resolved to places, checked once so that nothing later has to doubt it.
 
+use super::places::Places;
 use crate::gate::asked_of;
 use crate::plan::{Need, PLAN_FORMAT, Plan, Stage, Step, Undo, Work};
 use replank_common::ids::{HoldId, HostName, PlanId, StepId};
 use std::collections::BTreeMap;
-use std::collections::btree_map::Entry;
 
 /// More is a mistake, not a fleet.
 pub const MAX_HOSTS: usize = 100_000;
@@ -43,9 +43,7 @@ pub(crate) enum NeedIx {
 pub struct Index {
     pub(crate) id: PlanId,
     pub(crate) plan: Plan,
-    hosts: BTreeMap<HostName, usize>,
-    steps: BTreeMap<StepId, usize>,
-    holds: BTreeMap<HoldId, usize>,
+    places: Places,
     /// By host: its steps in the plan's order.
     pub(crate) host_steps: Vec<Vec<usize>>,
     /// By step.
@@ -77,11 +75,20 @@ impl Index {
         limit("hosts", plan.hosts.len(), MAX_HOSTS)?;
         limit("steps", plan.steps.len(), MAX_STEPS)?;
         limit("holds", plan.holds.len(), MAX_STEPS)?;
-        let hosts = places("host", plan.hosts.iter().map(|host| host.name.clone()))?;
-        let steps = places("step", plan.steps.iter().map(|step| step.id.clone()))?;
-        let holds = places("hold", plan.holds.iter().map(|hold| hold.id.clone()))?;
+        let places = Places::of(&plan)?;
+        let known_host = |of: &StepId, name: &HostName| {
+            places.host(&plan, name).ok_or_else(|| unknown(of.as_str(), "host", name))
+        };
+        let known_step =
+            |of: &str, id: &StepId| places.step(&plan, id).ok_or_else(|| unknown(of, "step", id));
+        let known_hold =
+            |of: &str, id: &HoldId| places.hold(&plan, id).ok_or_else(|| unknown(of, "hold", id));
+        let resolve_need = |of: &str, need: &Need| match need {
+            Need::Step(id) => known_step(of, id).map(NeedIx::Step),
+            Need::Hold(id) => known_hold(of, id).map(NeedIx::Hold),
+        };
         let resolve = |of: &str, needs: &[Need]| -> Result<Vec<NeedIx>, UnsoundPlan> {
-            needs.iter().map(|need| resolve_need(of, need, &steps, &holds)).collect()
+            needs.iter().map(|need| resolve_need(of, need)).collect()
         };
         let mut hold_needs = Vec::with_capacity(plan.holds.len());
         for hold in &plan.holds {
@@ -89,25 +96,29 @@ impl Index {
         }
         let mut points: BTreeMap<&StepId, Vec<usize>> = BTreeMap::new();
         for point in &plan.points_of_no_return {
-            known("step", "a point of no return", &point.step, &steps)?;
-            points.entry(&point.step).or_default().push(known(
-                "hold",
-                point.step.as_str(),
-                &point.hold,
-                &holds,
-            )?);
+            known_step("a point of no return", &point.step)?;
+            points.entry(&point.step).or_default().push(known_hold(point.step.as_str(), &point.hold)?);
         }
         let mut host_steps = vec![Vec::new(); plan.hosts.len()];
         let (mut host_of, mut step_needs, mut given) = (Vec::new(), Vec::new(), Vec::new());
         for (ix, step) in plan.steps.iter().enumerate() {
-            let host = known("host", step.id.as_str(), &step.host, &hosts)?;
+            let host = known_host(&step.id, &step.host)?;
             for gate in step.before.iter().chain(&step.after) {
-                known("host", step.id.as_str(), asked_of(gate, &step.host), &hosts)?;
+                let asked = asked_of(gate, &step.host);
+                if *asked != step.host {
+                    known_host(&step.id, asked)?;
+                }
             }
             if step.deadline_ms == 0 {
                 return Err(UnsoundPlan::NoDeadline { step: step.id.clone() });
             }
-            given.push(gives_back(ix, step, &plan.steps, &steps)?);
+            given.push(match &*step.work {
+                Work::GiveBack(subject) => {
+                    let at = known_step(step.id.as_str(), subject)?;
+                    Some(gives_back(ix, at, &plan.steps)?)
+                }
+                Work::Act(_) | Work::Observe => None,
+            });
             let mut needs = resolve(step.id.as_str(), &step.needs)?;
             // P8 does not hang on the planner having repeated the hold among the step's needs.
             for hold in points.get(&step.id).into_iter().flatten() {
@@ -125,9 +136,7 @@ impl Index {
             step_wakes: vec![Wakes::default(); plan.steps.len()],
             hold_wakes: vec![Wakes::default(); plan.holds.len()],
             plan,
-            hosts,
-            steps,
-            holds,
+            places,
             host_steps,
             host_of,
             step_needs,
@@ -148,15 +157,15 @@ impl Index {
     }
 
     pub(crate) fn host(&self, name: &HostName) -> Option<usize> {
-        self.hosts.get(name).copied()
+        self.places.host(&self.plan, name)
     }
 
     pub(crate) fn step(&self, id: &StepId) -> Option<usize> {
-        self.steps.get(id).copied()
+        self.places.step(&self.plan, id)
     }
 
     pub(crate) fn hold(&self, id: &HoldId) -> Option<usize> {
-        self.holds.get(id).copied()
+        self.places.hold(&self.plan, id)
     }
 
     pub(crate) fn host_name(&self, host: usize) -> &HostName {
@@ -194,14 +203,16 @@ impl Index {
         }
         for (ix, needs) in self.step_needs.iter().enumerate() {
             for need in needs {
-                let (late, name) = match need {
-                    NeedIx::Step(step) => (*step >= ix, self.plan.steps[*step].id.to_string()),
-                    NeedIx::Hold(hold) => {
-                        (hold_place[*hold].is_some_and(|p| p > ix), self.plan.holds[*hold].id.to_string())
-                    }
+                let late = match need {
+                    NeedIx::Step(step) => *step >= ix,
+                    NeedIx::Hold(hold) => hold_place[*hold].is_some_and(|place| place > ix),
                 };
                 if late {
-                    return Err(UnsoundPlan::Order { step: self.plan.steps[ix].id.clone(), needs: name });
+                    let needs = match need {
+                        NeedIx::Step(step) => self.plan.steps[*step].id.to_string(),
+                        NeedIx::Hold(hold) => self.plan.holds[*hold].id.to_string(),
+                    };
+                    return Err(UnsoundPlan::Order { step: self.plan.steps[ix].id.clone(), needs });
                 }
             }
         }
@@ -256,60 +267,16 @@ fn limit(what: &'static str, found: usize, limit: usize) -> Result<(), UnsoundPl
     if found > limit { Err(UnsoundPlan::TooLarge { what, found, limit }) } else { Ok(()) }
 }
 
-fn places<Id: Ord + ToString>(
-    what: &'static str,
-    ids: impl Iterator<Item = Id>,
-) -> Result<BTreeMap<Id, usize>, UnsoundPlan> {
-    let mut places = BTreeMap::new();
-    for (ix, id) in ids.enumerate() {
-        match places.entry(id) {
-            Entry::Vacant(place) => {
-                place.insert(ix);
-            }
-            Entry::Occupied(place) => {
-                return Err(UnsoundPlan::Duplicate { what, id: place.key().to_string() });
-            }
-        }
-    }
-    Ok(places)
+fn unknown(of: &str, what: &'static str, id: &impl ToString) -> UnsoundPlan {
+    UnsoundPlan::Unknown { of: of.to_owned(), what, id: id.to_string() }
 }
 
-fn known<Id: Ord + ToString>(
-    what: &'static str,
-    of: &str,
-    id: &Id,
-    places: &BTreeMap<Id, usize>,
-) -> Result<usize, UnsoundPlan> {
-    places.get(id).copied().ok_or_else(|| UnsoundPlan::Unknown {
-        of: of.to_owned(),
-        what,
-        id: id.to_string(),
-    })
-}
-
-fn resolve_need(
-    of: &str,
-    need: &Need,
-    steps: &BTreeMap<StepId, usize>,
-    holds: &BTreeMap<HoldId, usize>,
-) -> Result<NeedIx, UnsoundPlan> {
-    match need {
-        Need::Step(id) => known("step", of, id, steps).map(NeedIx::Step),
-        Need::Hold(id) => known("hold", of, id, holds).map(NeedIx::Hold),
-    }
-}
-
-fn gives_back(
-    ix: usize,
-    step: &Step,
-    all: &[Step],
-    steps: &BTreeMap<StepId, usize>,
-) -> Result<Option<usize>, UnsoundPlan> {
-    let Work::GiveBack(subject) = &*step.work else { return Ok(None) };
-    let at = known("step", step.id.as_str(), subject, steps)?;
-    if at < ix && all[at].host == step.host && all[at].undo == Undo::Borrowed {
-        Ok(Some(at))
+/// The place of the step that `all[ix]` gives back, which is `subject`.
+fn gives_back(ix: usize, subject: usize, all: &[Step]) -> Result<usize, UnsoundPlan> {
+    let (step, borrowed) = (&all[ix], &all[subject]);
+    if subject < ix && borrowed.host == step.host && borrowed.undo == Undo::Borrowed {
+        Ok(subject)
     } else {
-        Err(UnsoundPlan::NotBorrowed { step: step.id.clone(), subject: subject.clone() })
+        Err(UnsoundPlan::NotBorrowed { step: step.id.clone(), subject: borrowed.id.clone() })
     }
 }

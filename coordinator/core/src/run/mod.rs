@@ -42,6 +42,7 @@
 pub mod event;
 mod index;
 mod machine;
+mod places;
 pub mod report;
 mod state;
 mod text;

@@ -69,7 +69,8 @@ impl Watch {
 
     pub(super) fn join(&mut self, life: Life, since_ms: UnixMs, appeared: bool) {
         let track = Track { first: life, since_ms, appeared, last: None, fate: Fate::Present };
-        self.guests.entry(track.first.uuid).or_default().push(track);
+        // Nearly every guest has one life.
+        self.guests.entry(track.first.uuid).or_insert_with(|| Vec::with_capacity(1)).push(track);
     }
 
     /// A new baseline over an older one: the same lives go on, others ended while nobody watched.
