@@ -60,10 +60,13 @@ pub(super) async fn replayed(store: &Store, run: &RunId) -> Result<Machine, Driv
     }
 }
 
+/// So many batches of events wait for the one who makes a run of them; further ones stay text, which is smaller.
+const BATCHES_MAX: usize = 4;
+
 /// Four threads that wait for little: one reads and proves the journal, and here one proves the plan, this one makes events of the journal,
 /// and one makes sense of the plan and then a run of the events.
 fn replay(run: &RunId, plan: &PackedPlan, pieces: mpsc::Receiver<Piece>) -> Result<Machine, DriveError> {
-    let (sender, batches) = mpsc::channel();
+    let (sender, batches) = mpsc::sync_channel(BATCHES_MAX);
     std::thread::scope(|scope| {
         let proof = scope.spawn(|| proved(run, plan));
         let machine = scope.spawn(move || -> Result<Machine, DriveError> {
