@@ -159,3 +159,113 @@ pub(super) fn cut_plans(transaction: &Transaction<'_>) -> Result<(), rusqlite::E
     }
     transaction.execute_batch("ALTER TABLE plans DROP COLUMN bytes")
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use replank_common::ids::RunId;
+    use replank_core::plan::{Plan, Proof};
+    use std::path::{Path, PathBuf};
+
+    /// A store of form 1, as a replank of that form left it: a plan of one host and half of its voyage.
+    const FORM_1: &[u8] = include_bytes!("fixtures/form-1.db");
+
+    fn old() -> (tempfile::TempDir, PathBuf) {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("replank.db");
+        std::fs::write(&path, FORM_1).unwrap();
+        (dir, path)
+    }
+
+    fn change(path: &Path, sql: &str) {
+        Connection::open(path).unwrap().execute_batch(sql).unwrap();
+    }
+
+    fn run() -> RunId {
+        RunId::new(format!("run-{:032x}", 7)).unwrap()
+    }
+
+    /// The plan of the old store's run, if it is read and proved.
+    fn plan(path: &Path) -> Result<Plan, &'static str> {
+        let database = Database::open(path).unwrap();
+        let packed = database.plan(&database.plan_of(&run()).unwrap()).map_err(|error| error.code())?;
+        let mut proof = Proof::of(packed.id());
+        packed
+            .unpack(|piece| {
+                proof.add(piece).map_err(|error| StoreError::DamagedPlan {
+                    plan: packed.id().clone(),
+                    why: error.to_string(),
+                })
+            })
+            .map_err(|error| error.code())?;
+        proof.end().map_err(|error| error.code())?;
+        Plan::from_proved_bytes(&packed.bytes().map_err(|error| error.code())?).map_err(|error| error.code())
+    }
+
+    #[test]
+    fn a_store_of_form_1_is_brought_to_the_form_of_today() {
+        let (_dir, path) = old();
+        let (id, bytes): (String, Vec<u8>) = Connection::open(&path)
+            .unwrap()
+            .query_row("SELECT id, bytes FROM plans", [], |row| Ok((row.get(0)?, row.get(1)?)))
+            .unwrap();
+        for _ in 0..2 {
+            let database = Database::open(&path).unwrap();
+            let id = PlanId::new(id.clone()).unwrap();
+            assert_eq!(database.plan(&id).unwrap().bytes().unwrap(), bytes);
+            let (of, records) = database.journal(&run()).unwrap();
+            assert_eq!((of, records.len()), (id, 44));
+        }
+        assert_eq!(plan(&path).unwrap().steps.len(), 25);
+    }
+
+    #[test]
+    fn what_was_damaged_in_form_1_is_refused_in_the_form_of_today() {
+        for damage in [
+            "UPDATE plans SET bytes = CAST(replace(CAST(bytes AS TEXT), 'compute00000.keep', 'compute00000.kept') AS BLOB)",
+            "UPDATE plans SET bytes = substr(bytes, 1, length(bytes) - 1)",
+            "UPDATE plans SET bytes = x''",
+            "UPDATE plans SET bytes = x'00ff'",
+        ] {
+            let (_dir, path) = old();
+            change(&path, damage);
+            assert!(plan(&path).is_err(), "{damage}");
+        }
+    }
+
+    #[test]
+    fn every_kind_of_damage_shows() {
+        for damage in [
+            "UPDATE plan_pieces SET length = length - 1 WHERE at = 1",
+            "UPDATE plan_pieces SET length = length + 1 WHERE at = 1",
+            "UPDATE plan_pieces SET length = 1 << 62 WHERE at = 1",
+            "UPDATE plan_pieces SET length = -1 WHERE at = 2",
+            "UPDATE plan_pieces SET packed = zeroblob(length(packed)) WHERE at = 1",
+            "UPDATE plan_pieces SET packed = substr(packed, 1, length(packed) - 9) WHERE at = 1",
+            "UPDATE plan_pieces SET at = 9 WHERE at = 1",
+            "DELETE FROM plan_pieces WHERE at = 0",
+            "DELETE FROM plan_pieces WHERE at = 1",
+            "DELETE FROM plan_pieces WHERE at = 2",
+            "DELETE FROM plan_pieces",
+            "INSERT INTO plan_pieces SELECT plan, 9, length, packed FROM plan_pieces WHERE at = 2",
+        ] {
+            let (_dir, path) = old();
+            drop(Database::open(&path).unwrap());
+            change(&path, damage);
+            assert!(plan(&path).is_err(), "{damage}");
+        }
+    }
+
+    #[test]
+    fn a_plan_is_kept_once_and_whole() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut database = Database::open(&dir.path().join("replank.db")).unwrap();
+        let id = PlanId::new(format!("sha256:{:064x}", 9)).unwrap();
+        assert!(matches!(database.plan(&id), Err(StoreError::UnknownPlan { .. })));
+        for _ in 0..2 {
+            database.put_plan(&PackedPlan::of(&id, b"{}"), 1).unwrap();
+        }
+        let kept = database.plan(&id).unwrap();
+        assert_eq!((kept.pieces(), kept.bytes().unwrap()), (1, b"{}".to_vec()));
+    }
+}
