@@ -1,13 +1,15 @@
 //! Hosts, coordinator and agents, set up as an operator would.
 
+use crate::ceph_fleet::CephFleet;
 use crate::coordinator::{Coordinator, PORT};
 use crate::fleet::Fleet;
 use crate::packages::Packages;
 use crate::world::World;
 use anyhow::{Context, Result, bail};
 use replank_core::run::{Phase, Report, RunView};
+use replank_lab::ceph::{CephSpec, Cluster};
 use replank_lab::repo::{self, RepoDir};
-use replank_lab::{Cut, Host, Lab, LabSpec, root};
+use replank_lab::{Cut, Host, Kind, Lab, LabSpec, root};
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::time::{Duration, Instant, SystemTime};
@@ -19,11 +21,18 @@ pub struct FieldSpec {
     pub name: String,
     pub hosts: usize,
     pub guests_per_host: usize,
+    /// A cluster on this many hosts instead of compute hosts.
+    pub ceph: Option<(usize, CephSpec)>,
 }
 
 impl FieldSpec {
     pub fn new(name: &str, hosts: usize, guests_per_host: usize) -> Self {
-        Self { name: name.to_owned(), hosts, guests_per_host }
+        Self { name: name.to_owned(), hosts, guests_per_host, ceph: None }
+    }
+
+    /// Three hosts with an old cluster, and its client; see [`Cluster`].
+    pub fn ceph(name: &str) -> Self {
+        Self { ceph: Some((3, CephSpec::default())), ..Self::new(name, 0, 0) }
     }
 }
 
@@ -48,6 +57,8 @@ pub struct Field {
     pub coordinator: Coordinator,
     pub lab: Lab,
     pub packages: Packages,
+    /// The cluster of a field that has one.
+    ceph: Option<Cluster>,
     /// This field's own copy of the repository, which a scenario may add hostile packages to.
     pub repository: RepoDir,
     pub began: SystemTime,
@@ -61,13 +72,14 @@ const GAP_MAX_MS: i64 = 1_500;
 const AGENT_REPOSITORY: &str = "/etc/yum.repos.d/field.repo";
 
 impl Field {
-    /// Boots the hosts with old guests, starts the coordinator, and enrols an agent on each host, installed by dnf from its RPM.
+    /// Boots the hosts with old guests or an old cluster, starts the coordinator, and enrols an agent on each host, installed
+    /// from its RPM: by dnf, or on Ceph hosts, which have none, by unpacking it.
     ///
     /// # Errors
     /// Any part of it failed, with what it said.
     pub fn up(spec: &FieldSpec) -> Result<Self> {
         let field = Self::bare(spec)?;
-        for host in field.lab.hosts() {
+        for host in field.hosts() {
             field.install_agent(host)?;
             field.enrol_agent(host)?;
         }
@@ -83,27 +95,58 @@ impl Field {
         let packages = Packages::find()?;
         // On the disk of the repository's cache, so that a copy is a handful of links.
         let directory = tempfile::Builder::new().prefix("replank-field-").tempdir_in("/var/tmp")?;
-        let repository = repo::prepare(&root::cache_dir())?.copy_to(&directory.path().join("repo"))?;
-        repo::add(&repository, &packages.agent_rpm()?)?;
-        let lab_spec = LabSpec::new(spec.name.parse()?)
-            .hosts(spec.hosts)
-            .guests_per_host(spec.guests_per_host)
-            .repository(repository.path().to_owned());
-        let lab = Lab::up(&lab_spec)?;
+        let (repository, lab_spec) = match &spec.ceph {
+            None => {
+                let prepared = repo::prepare(&root::cache_dir())?;
+                let repository = prepared.copy_to(&directory.path().join("repo"))?;
+                repo::add(&repository, &packages.agent_rpm()?)?;
+                (
+                    repository,
+                    LabSpec::new(spec.name.parse()?).hosts(spec.hosts).guests_per_host(spec.guests_per_host),
+                )
+            }
+            Some((hosts, _)) => {
+                let prepared = repo::prepare_ceph(&root::cache_dir())?;
+                let repository = prepared.copy_to(&directory.path().join("repo"))?;
+                (repository, LabSpec::ceph(spec.name.parse()?, *hosts))
+            }
+        };
+        let lab = Lab::up(&lab_spec.repository(repository.path().to_owned()))?;
         let ids: Vec<u8> = lab.guests().iter().map(|(_, guest)| guest.id).collect();
         lab.beats()?.wait_for_beats(&ids, Duration::from_secs(60))?;
+        let ceph = spec.ceph.as_ref().map(|(_, spec)| Cluster::make(&lab, spec)).transpose()?;
         let began = SystemTime::now();
         let mut coordinator = Coordinator::init(&lab, &packages, &directory.path().join("coordinator"))?;
         coordinator.start(&lab)?;
-        Ok(Self { coordinator, lab, packages, repository, began, directory })
+        Ok(Self { coordinator, lab, packages, ceph, repository, began, directory })
     }
 
-    /// Installs the newest agent of the repository with dnf.
+    /// Installs the newest agent, on a compute host with dnf from the repository.
     ///
     /// # Errors
     /// What dnf said.
     pub fn install_agent(&self, host: &Host) -> Result<()> {
-        agent_with_dnf(host, "install")
+        match host.kind() {
+            Kind::Compute => agent_with_dnf(host, "install"),
+            Kind::Ceph | Kind::Client => {
+                host.unpack_rpm(&self.packages.agent_rpm()?)?;
+                host.must(&["systemctl", "daemon-reload"])?;
+                Ok(())
+            }
+        }
+    }
+
+    /// The hosts that have an agent: all but the client of a cluster.
+    pub fn hosts(&self) -> impl Iterator<Item = &Host> {
+        self.lab.hosts().iter().filter(|host| host.kind() != Kind::Client)
+    }
+
+    /// The cluster.
+    ///
+    /// # Errors
+    /// This field has none.
+    pub fn cluster(&self) -> Result<&Cluster> {
+        self.ceph.as_ref().context("this field has no cluster")
     }
 
     /// Upgrades to the newest agent of the repository with dnf.
@@ -146,12 +189,13 @@ impl Field {
             let hosts: serde_json::Value = serde_json::from_str(&self.replank(&["host", "list", "--json"])?)?;
             let text = hosts.to_string();
             let linked = text.matches("\"linked\":true").count();
-            if linked == self.lab.hosts().len() {
+            let agents = self.hosts().count();
+            if linked == agents {
                 return Ok(());
             }
             if Instant::now() > deadline {
-                let mut why = format!("{linked} of {} hosts are linked: {text}\n", self.lab.hosts().len());
-                for host in self.lab.hosts() {
+                let mut why = format!("{linked} of {agents} hosts are linked: {text}\n");
+                for host in self.hosts() {
                     why.push_str(&host.sh("journalctl -u replank-agent --no-pager -n 20 2>&1 || true")?);
                 }
                 bail!("{why}{}", self.coordinator.log_tail());
@@ -292,8 +336,12 @@ impl Field {
     /// # Errors
     /// It cannot be written.
     pub fn fleet_file(&self, fleet: &Fleet) -> Result<String> {
+        self.write_fleet_file(&fleet.text(&self.lab, &self.repository)?)
+    }
+
+    fn write_fleet_file(&self, text: &str) -> Result<String> {
         let path = self.path("fleet.toml");
-        std::fs::write(&path, fleet.text(&self.lab, &self.repository)?)?;
+        std::fs::write(&path, text)?;
         Ok(path.to_string_lossy().into_owned())
     }
 
@@ -302,9 +350,20 @@ impl Field {
     /// # Errors
     /// What `replank plan` said.
     pub fn plan(&self, fleet: &Fleet) -> Result<String> {
-        let fleet_file = self.fleet_file(fleet)?;
+        self.plan_of(&self.fleet_file(fleet)?)
+    }
+
+    /// Plans the cluster's voyage; gives the plan file's path.
+    ///
+    /// # Errors
+    /// What `replank plan` said.
+    pub fn plan_ceph(&self, fleet: &CephFleet) -> Result<String> {
+        self.plan_of(&self.write_fleet_file(&fleet.text(self)?)?)
+    }
+
+    fn plan_of(&self, fleet_file: &str) -> Result<String> {
         let plan = self.path("plan.json").to_string_lossy().into_owned();
-        self.replank(&["plan", "-f", &fleet_file, "-o", &plan])?;
+        self.replank(&["plan", "-f", fleet_file, "-o", &plan])?;
         Ok(plan)
     }
 
@@ -410,7 +469,7 @@ impl Field {
                 text.push_str(&String::from_utf8_lossy(&output.stderr));
             }
         }
-        for host in self.lab.hosts() {
+        for host in self.hosts() {
             if let Ok(lines) = host.sh("journalctl -u replank-agent --no-pager -n 15 2>&1 || true") {
                 text.push_str(&format!("--- {}\n{lines}", host.name()));
             }

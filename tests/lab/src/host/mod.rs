@@ -164,6 +164,28 @@ impl Host {
         self.write(to, &std::fs::read(from).doing("read", from)?, mode)
     }
 
+    /// Unpacks the files of an RPM on a host that has no rpm: none of its scripts run, and no database knows of it.
+    ///
+    /// # Errors
+    /// When the package cannot be read or its files not be written.
+    pub fn unpack_rpm(&self, package: &Path) -> Result<()> {
+        self.look_alive()?;
+        let rpm = std::fs::File::open(package).doing("open", package)?;
+        let mut unpack = Command::new("rpm2archive");
+        unpack.args(["--nocompression", "-"]).stdin(rpm);
+        let archive = command::output(unpack)?;
+        if !archive.status.success() {
+            return Err(command::failed(
+                format!("rpm2archive of {}", package.display()),
+                archive.status,
+                &archive,
+            ));
+        }
+        let limit = limit_text(COMMAND_LIMIT);
+        let argv = with_limit(&limit, &["tar", "-x", "-C", "/", "--no-overwrite-dir", "--same-owner"]);
+        command::must_with_input(self.command(&argv), &archive.stdout).map(drop)
+    }
+
     /// The pid, as the host sees it, of the qemu process of a running guest.
     ///
     /// # Errors

@@ -1,0 +1,87 @@
+//! The fleet file of a lab with a cluster.
+
+use crate::field::Field;
+use anyhow::Result;
+use replank_lab::Kind;
+use std::fmt::Write;
+
+/// What the fleet file of a cluster says; every field has the value of the plain voyage.
+#[derive(Debug, Clone)]
+pub struct CephFleet {
+    pub canary: u32,
+    /// Pools whose thin redundancy is accepted.
+    pub consent: Vec<String>,
+    /// Additional packages, at exact versions: how a broken daemon comes in.
+    pub more_packages: Vec<(String, String)>,
+    /// Lines appended to the file as they are.
+    pub more: String,
+}
+
+impl Default for CephFleet {
+    fn default() -> Self {
+        Self { canary: 1, consent: Vec::new(), more_packages: Vec::new(), more: String::new() }
+    }
+}
+
+impl CephFleet {
+    /// The file's text for a field with a cluster: every package of the step is named, the libraries of the next release too.
+    ///
+    /// # Errors
+    /// The repository's list of versions cannot be read.
+    pub fn text(&self, field: &Field) -> Result<String> {
+        let versions = field.repository.versions()?;
+        let mut pins: Vec<(&str, &str)> = versions.new_members().chain(versions.new_dependencies()).collect();
+        pins.retain(|(name, _)| !self.more_packages.iter().any(|(more, _)| more == name));
+        pins.extend(self.more_packages.iter().map(|(name, version)| (name.as_str(), version.as_str())));
+        pins.sort_unstable();
+        let hosts: Vec<_> = field.lab.hosts().iter().filter(|host| host.kind() == Kind::Ceph).collect();
+        let quoted = |words: &mut dyn Iterator<Item = &str>| {
+            words.map(|word| format!("\"{word}\"")).collect::<Vec<_>>().join(", ")
+        };
+        let mut text = format!(
+            r#"[fleet]
+name = "{name}"
+hops = ["debian-ceph-14.2-to-16.2"]
+
+[pace]
+staging_parallel = 3
+canary = {canary}
+spare_bytes = 268435456
+
+[ceph]
+version = "16.2.15"
+repository = "ceph"
+admin = [{admin}]
+consent = [{consent}]
+packages = [
+"#,
+            name = field.lab.name(),
+            canary = self.canary,
+            admin = quoted(&mut hosts.iter().map(|host| host.name())),
+            consent = quoted(&mut self.consent.iter().map(String::as_str)),
+        );
+        for (name, version) in pins {
+            writeln!(text, "    {{ name = \"{name}\", version = \"{version}\" }},")?;
+        }
+        text.push_str(
+            r#"]
+
+[[repository]]
+name = "ceph"
+kind = "apt"
+uri = "copy:///srv/repo/apt"
+suite = "./"
+options = ["trusted=yes"]
+"#,
+        );
+        for host in hosts {
+            let (name, address) = (host.name(), host.address());
+            write!(
+                text,
+                "\n[[host]]\nname = \"{name}\"\nroles = [\"ceph-mon\", \"ceph-mgr\", \"ceph-osd\"]\naddress = \"{address}\"\n"
+            )?;
+        }
+        text.push_str(&self.more);
+        Ok(text)
+    }
+}
