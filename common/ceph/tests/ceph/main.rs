@@ -5,6 +5,7 @@
 mod documents;
 mod pages;
 mod property;
+mod recorded;
 mod safety;
 mod settled;
 mod waves;
