@@ -99,6 +99,9 @@ pub struct DaemonKindRow {
     /// How a running daemon of the old release is found where it is not this unit's.
     #[serde(default)]
     pub old: Option<String>,
+    /// Units to enable for the next boot, with `{id}`; empty where the old release has enabled them.
+    #[serde(default)]
+    pub enable: Vec<String>,
     pub source: String,
 }
 

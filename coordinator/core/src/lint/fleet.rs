@@ -10,7 +10,7 @@ use replank_common::action::Action;
 use replank_common::ids::StepId;
 use std::collections::{BTreeMap, BTreeSet};
 
-pub(super) fn check(plan: &Plan, graph: &Graph, passages: &[Passage<'_>], notes: &mut Notes) {
+pub(super) fn check(plan: &Plan, graph: &Graph, passages: &[Passage<'_>], cluster: bool, notes: &mut Notes) {
     let working: Vec<&Passage<'_>> = passages.iter().filter(|passage| !passage.steps.is_empty()).collect();
     for passage in &working {
         if passage.host.way == Way::EvacuateFirst {
@@ -23,15 +23,21 @@ pub(super) fn check(plan: &Plan, graph: &Graph, passages: &[Passage<'_>], notes:
         notes.fatal(codes::LINT_LANES, None, "no host may ever be in work at this pace");
     }
     prepare_first(graph, &working, notes);
-    waves(graph, &working, notes);
     staging_width(plan, graph, &working, notes);
+    if !cluster {
+        waves(graph, &working, notes);
+        lanes(plan, graph, &working, notes);
+    }
+    holds(plan, notes);
+    points_of_no_return(plan, graph, &working, notes);
+}
+
+fn lanes(plan: &Plan, graph: &Graph, working: &[&Passage<'_>], notes: &mut Notes) {
     for wave in working.iter().map(|passage| passage.host.wave).collect::<BTreeSet<_>>() {
         let in_wave: Vec<&Passage<'_>> =
             working.iter().copied().filter(|passage| passage.host.wave == wave).collect();
         change_width(plan, graph, &in_wave, notes);
     }
-    holds(plan, notes);
-    points_of_no_return(plan, graph, &working, notes);
 }
 
 fn first_change<'p>(passage: &Passage<'p>) -> Option<&'p Step> {

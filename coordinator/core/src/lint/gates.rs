@@ -6,8 +6,9 @@ use crate::codes;
 use crate::gate::Gate;
 use crate::plan::{Need, Stage, Step, Undo, Work};
 use replank_common::action::{Action, TrialOf};
+use std::path::Path;
 
-pub(super) fn check(passage: &Passage<'_>, notes: &mut Notes) {
+pub(super) fn check(passage: &Passage<'_>, cluster: bool, notes: &mut Notes) {
     if passage.host.already_done && !passage.steps.is_empty() {
         let text = format!("{} is said to be done already and has steps", passage.host.name);
         notes.fatal(codes::LINT_HOSTS, None, text);
@@ -20,7 +21,10 @@ pub(super) fn check(passage: &Passage<'_>, notes: &mut Notes) {
         follows(pair[0], pair[1], notes);
     }
     for step in &passage.steps {
-        census(step, notes);
+        // A host of the cluster without guests has none to count.
+        if !cluster || passage.host.guests > 0 {
+            census(step, notes);
+        }
         undo(step, notes);
         stage(step, notes);
         if step.expected_ms == 0 || step.deadline_ms <= step.expected_ms {
@@ -104,10 +108,14 @@ fn undo(step: &Step, notes: &mut Notes) {
             Action::PackagesInstall(_)
             | Action::TreeInstall(_)
             | Action::TreeRetain(_)
-            | Action::FileEdit(_)
             | Action::UnitEnable(_)
             | Action::UnitDropIn(_)
             | Action::LibvirtAnchor(_) => (step.undo == Undo::Record, "from its record"),
+            // Of Ceph's configuration, a part holds for the time of the voyage alone.
+            Action::FileEdit(edit) if edit.path == Path::new("/etc/ceph/ceph.conf") => {
+                (matches!(step.undo, Undo::Record | Undo::Borrowed), "from its record, or borrowed")
+            }
+            Action::FileEdit(_) => (step.undo == Undo::Record, "from its record"),
             Action::PackagesStage(_) | Action::TreeTrial(_) => (step.undo == Undo::Nothing, "nothing"),
             // Its way back is the anchor's.
             Action::LibvirtRestart(_) => (step.undo == Undo::Nothing, "nothing"),

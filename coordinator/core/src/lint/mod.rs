@@ -6,6 +6,7 @@
 
 mod actions;
 mod borrowed;
+mod ceph;
 mod fleet;
 mod gates;
 mod graph;
@@ -26,10 +27,17 @@ pub fn lint(plan: &Plan) -> Vec<LintNote> {
         return notes.finish();
     };
     let hosts = passages(plan);
-    fleet::check(plan, &graph, &hosts, &mut notes);
+    // A cluster's daemons are passed by waves of the cluster, not host by host.
+    let cluster = ceph::is_of_cluster(plan);
+    fleet::check(plan, &graph, &hosts, cluster, &mut notes);
+    if cluster {
+        ceph::check(plan, &graph, &hosts, &mut notes);
+    }
     for host in &hosts {
-        gates::check(host, &mut notes);
-        switch::check(host, &mut notes);
+        gates::check(host, cluster, &mut notes);
+        if !cluster {
+            switch::check(host, &mut notes);
+        }
         borrowed::check(host, &mut notes);
         actions::check(plan, host, &mut notes);
     }

@@ -126,36 +126,47 @@ impl<'a> Target<'a> {
         ];
         let mut told = BTreeSet::new();
         for (key, name, manager) in uses {
-            let Some(repository) = self.repository(name) else {
-                findings.push(
-                    About::fleet(codes::REPOSITORY, key)
-                        .blocks(format!("no repository is named `{name}`"), "add it as a [[repository]]"),
-                );
-                continue;
-            };
-            let (fits, checked) = match (repository, manager) {
-                (Repository::Apt { options, .. }, PackageManager::Apt) => {
-                    (true, !options.iter().any(|option| option == "trusted=yes"))
-                }
-                (Repository::Rpm { gpg_check, .. }, PackageManager::Dnf | PackageManager::Yum) => {
-                    (true, *gpg_check)
-                }
-                (Repository::Apt { .. }, PackageManager::Dnf | PackageManager::Yum)
-                | (Repository::Rpm { .. }, PackageManager::Apt) => (false, true),
-            };
-            if !fits {
-                findings.push(About::fleet(codes::REPOSITORY, key).blocks(
-                    format!("`{name}` is not a repository for {}, which this hop uses", manager.as_str()),
-                    "name a [[repository]] of the other kind",
-                ));
-            }
-            if !checked && told.insert(name) {
-                findings.push(About::fleet(codes::REPOSITORY_UNSIGNED, format!("repository {name}")).notes(
-                    "signatures of its packages are not checked",
-                    "sign the repository, unless nobody but you can write to it",
-                ));
-            }
+            check_repository(self.fleet, key, name, manager, &mut told, findings);
         }
+    }
+}
+
+/// Whether the repository `name`, which `key` asks for, is there and for this package manager. `told`: repositories whose signatures were spoken
+/// of already.
+pub(super) fn check_repository<'a>(
+    fleet: &FleetFile,
+    key: &str,
+    name: &'a String,
+    manager: PackageManager,
+    told: &mut BTreeSet<&'a String>,
+    findings: &mut Vec<Finding>,
+) {
+    let Some(repository) = fleet.repositories.get(name) else {
+        findings.push(
+            About::fleet(codes::REPOSITORY, key)
+                .blocks(format!("no repository is named `{name}`"), "add it as a [[repository]]"),
+        );
+        return;
+    };
+    let (fits, checked) = match (repository, manager) {
+        (Repository::Apt { options, .. }, PackageManager::Apt) => {
+            (true, !options.iter().any(|option| option == "trusted=yes"))
+        }
+        (Repository::Rpm { gpg_check, .. }, PackageManager::Dnf | PackageManager::Yum) => (true, *gpg_check),
+        (Repository::Apt { .. }, PackageManager::Dnf | PackageManager::Yum)
+        | (Repository::Rpm { .. }, PackageManager::Apt) => (false, true),
+    };
+    if !fits {
+        findings.push(About::fleet(codes::REPOSITORY, key).blocks(
+            format!("`{name}` is not a repository for {}, which this hop uses", manager.as_str()),
+            "name a [[repository]] of the other kind",
+        ));
+    }
+    if !checked && told.insert(name) {
+        findings.push(About::fleet(codes::REPOSITORY_UNSIGNED, format!("repository {name}")).notes(
+            "signatures of its packages are not checked",
+            "sign the repository, unless nobody but you can write to it",
+        ));
     }
 }
 

@@ -3,6 +3,8 @@
 #![allow(clippy::unwrap_used, reason = "an unwrap that fails is a test that fails")]
 
 mod catalog;
+mod ceph;
+mod cluster;
 mod fleet_file;
 mod golden;
 mod lint;

@@ -5,11 +5,11 @@
 //! whether the new libvirt can read the status files) is found by the plan's own Prepare steps, on every host before
 //! anything is changed on any.
 
+pub(in crate::plan) mod ceph;
 mod guests;
 mod libvirt;
 mod system;
 
-use super::ceph;
 use super::finding::About;
 use super::state::HostState;
 use super::target::Target;
@@ -18,6 +18,7 @@ use crate::codes;
 use crate::fleet_file::{FleetFile, FleetHost, Goal, Role};
 use crate::inventory::Inventory;
 use crate::plan::Way;
+use crate::plan::ceph as over_ceph;
 use replank_common::facts::Facts;
 use replank_common::finding::Finding;
 use replank_common::ids::{GuestUuid, HostName};
@@ -30,7 +31,7 @@ pub fn preflight(fleet: &FleetFile, inventory: &Inventory, catalog: &Catalog) ->
             Ok(target) => survey(&target, inventory),
             Err(findings) => findings,
         },
-        Goal::Ceph(goal) => ceph::preflight(fleet, goal, inventory, catalog),
+        Goal::Ceph(goal) => over_ceph::preflight(fleet, goal, inventory, catalog),
     }
 }
 
@@ -93,15 +94,18 @@ pub(super) fn survey(target: &Target<'_>, inventory: &Inventory) -> Vec<Finding>
 }
 
 fn untouched(host: &FleetHost) -> Finding {
+    untouched_by(host, "this release upgrades hosts that run guests")
+}
+
+/// `voyage`: what this voyage changes, for people.
+fn untouched_by(host: &FleetHost, voyage: &str) -> Finding {
     let about = About::host(codes::UNTOUCHED, &host.name, "roles");
     if host.reserved {
         return about.notes("it is reserved in the fleet file", "nothing; the plan leaves it untouched");
     }
     let roles: Vec<&str> = host.roles.iter().copied().map(Role::as_str).collect();
-    about.notes(
-        format!("this release upgrades hosts that run guests; this one is {}", roles.join(", ")),
-        "nothing; the plan leaves it untouched",
-    )
+    about
+        .notes(format!("{voyage}; this one is {}", roles.join(", ")), "nothing; the plan leaves it untouched")
 }
 
 /// P2 before the voyage begins.

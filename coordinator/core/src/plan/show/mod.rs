@@ -1,6 +1,7 @@
 //! A plan as text, for somebody who has never seen replank: what will be done, in which order, where it waits for a
 //! person, what cannot be taken back, and each step with its time.
 
+mod cluster;
 mod steps;
 
 use super::estimate::{Estimate, estimate};
@@ -20,7 +21,11 @@ pub fn show(plan: &Plan) -> String {
         page.line("There is nothing to do.");
     } else {
         hosts(&mut page, plan, &estimate);
-        sequence(&mut page, plan);
+        if cluster::is_of_cluster(plan) {
+            cluster::sequence(&mut page, plan)
+        } else {
+            sequence(&mut page, plan)
+        }
         holds(&mut page, plan);
         points_of_no_return(&mut page, plan);
         way_back(&mut page, plan);
@@ -61,6 +66,10 @@ fn head(page: &mut Page, plan: &Plan, estimate: &Estimate) {
     if hosts.is_empty() {
         return;
     }
+    if cluster::is_of_cluster(plan) {
+        cluster::head(page, plan, hosts.len(), estimate);
+        return;
+    }
     let guests: usize = hosts.iter().map(|host| host.guests as usize).sum();
     page.gap();
     page.paragraph(
@@ -82,14 +91,19 @@ fn head(page: &mut Page, plan: &Plan, estimate: &Estimate) {
 
 fn hosts(page: &mut Page, plan: &Plan, estimate: &Estimate) {
     page.gap();
-    page.line("Hosts");
+    let cluster = cluster::is_of_cluster(plan);
+    page.line(if cluster { "Hosts, in the order in which they are first changed" } else { "Hosts" });
     let width = plan.hosts.iter().map(|host| host.name.as_str().len()).max().unwrap_or(0).max(4);
     page.line(format_args!(
         "  {:width$}  {:8}  {:14}  {:>6}  {:>12}",
         "host", "wave", "way", "guests", "expected"
     ));
     for host in &plan.hosts {
-        let wave = if host.wave == 0 { "canary" } else { "the rest" };
+        let wave = match host.wave {
+            _ if cluster => host.wave.to_string(),
+            0 => "canary".to_owned(),
+            _ => "the rest".to_owned(),
+        };
         let way = match host.way {
             Way::InPlace => "in place",
             Way::EvacuateFirst => "evacuate first",
@@ -171,8 +185,16 @@ fn points_of_no_return(page: &mut Page, plan: &Plan) {
         let same = plan.points_of_no_return.iter().filter(|other| other.reason == point.reason);
         let steps: Vec<String> =
             same.map(|other| format!("{} (guarded by the hold {})", other.step, other.hold)).collect();
-        for step in steps {
+        // Of many that are alike, the first and the last.
+        let (shown, more) = match steps.as_slice() {
+            [first, .., last] if steps.len() > 8 => (vec![first, last], steps.len() - 2),
+            all => (all.iter().collect(), 0),
+        };
+        for step in shown {
             page.line(format_args!("  {step}"));
+        }
+        if more > 0 {
+            page.line(format_args!("  and {more} more between them"));
         }
         page.paragraph("    What is lost: ", &format!("{}.", point.reason));
         page.paragraph("    The safe way: ", &format!("{}.", point.alternative));
@@ -182,6 +204,10 @@ fn points_of_no_return(page: &mut Page, plan: &Plan) {
 fn way_back(page: &mut Page, plan: &Plan) {
     page.gap();
     page.line("The way back");
+    if cluster::is_of_cluster(plan) {
+        cluster::way_back(page);
+        return;
+    }
     page.paragraph(
         "  ",
         "`replank rollback RUN` takes the steps back from their records, host by host in the opposite order: packages, files, \
@@ -199,8 +225,12 @@ fn way_back(page: &mut Page, plan: &Plan) {
 }
 
 /// What a stage is for, for people.
-fn stage_title(stage: Stage) -> &'static str {
+fn stage_title(stage: Stage, cluster: bool) -> &'static str {
     match stage {
+        Stage::Prepare if cluster => "prepare: nothing that a daemon would notice",
+        Stage::Keep if cluster => "borrow what protects the cluster",
+        Stage::Install if cluster => "configure and install; nothing is restarted",
+        Stage::Switch if cluster => "restart",
         Stage::Prepare => "prepare: nothing that a guest would notice",
         Stage::Keep => "keep what running guests use",
         Stage::Install => "install the new qemu beside the old one",

@@ -19,6 +19,7 @@ pub(super) fn show(page: &mut Page, plan: &Plan) {
     let points: Points<'_> = plan.points_of_no_return.iter().map(|point| &point.step).collect();
     page.gap();
     page.line("Steps");
+    let cluster = super::cluster::is_of_cluster(plan);
     for alike in alike(plan, &points) {
         let hosts: Vec<&str> = alike.hosts.iter().map(|host| host.as_str()).collect();
         page.gap();
@@ -33,7 +34,7 @@ pub(super) fn show(page: &mut Page, plan: &Plan) {
         for (index, step) in alike.steps[0].iter().enumerate() {
             if stage != Some(step.stage) {
                 stage = Some(step.stage);
-                page.line(format_args!("    {}", stage_title(step.stage)));
+                page.line(format_args!("    {}", stage_title(step.stage, cluster)));
             }
             let lead = format!("      {:>widest$}  {:width$}  ", times[index], short(step));
             let mark = if points.contains(&step.id) { " [point of no return]" } else { "" };

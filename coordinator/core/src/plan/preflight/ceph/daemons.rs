@@ -1,0 +1,178 @@
+//! Each daemon: is it where the fleet file looks for it, does it run, and is its release one that may be left?
+
+use super::cluster::few;
+use crate::catalog::{Side, Trap};
+use crate::codes;
+use crate::plan::ceph::{Ground, Placed, Standing};
+use crate::plan::finding::About;
+use replank_common::ceph::CephKind;
+use replank_common::finding::Finding;
+use std::collections::BTreeSet;
+
+pub(super) fn check(ground: &Ground<'_>, findings: &mut Vec<Finding>) {
+    for placed in &ground.daemons {
+        version(ground, placed, findings);
+        if placed.daemon().kind == CephKind::Osd {
+            osd(ground, placed, findings);
+        }
+    }
+    strangers(ground, findings);
+    helpers(ground, findings);
+}
+
+fn version(ground: &Ground<'_>, placed: &Placed<'_>, findings: &mut Vec<Finding>) {
+    let (hop, goal) = (ground.voyage.hop, ground.voyage.goal);
+    let about = |code| About::host(code, &placed.host.name, placed.daemon().to_string());
+    match (placed.standing, &placed.fact.running) {
+        (Standing::New, _) | (Standing::Old | Standing::Other, None) => {}
+        (Standing::Old, Some(running)) => {
+            let rows = ground.voyage.part.limit.iter().filter(|row| row.side == Side::From);
+            // An earlier point release of the new series is no release that the hop starts from.
+            for row in rows.filter(|row| running.is_of_series(&hop.from) && row.rules_out(running)) {
+                findings.push(about(codes::CEPH_POINT_RELEASE).blocks(
+                    format!("it runs {running}: {} ({})", row.why, row.source),
+                    format!("bring it to the last point release of {} first", hop.from),
+                ));
+            }
+        }
+        (Standing::Other, Some(running)) => findings.push(about(codes::CEPH_VERSION).blocks(
+            format!("it runs {running}, which is neither of {} nor {}", hop.from, goal.version),
+            "bring it to the release that the hop starts from, or name another hop",
+        )),
+        (Standing::Unknown, _) if placed.fact.pid.is_some() => {
+            findings.push(about(codes::CEPH_VERSION).blocks(
+                "it runs and does not say which release it is",
+                "look at its admin socket (`ceph daemon NAME version`), then take the inventory again",
+            ))
+        }
+        (Standing::Unknown, _) => {
+            // The map says whether anybody misses an OSD.
+            let down_and_out = placed.daemon().osd_number().is_some_and(|osd| {
+                let osd = ground.cluster.osds.osds.get(&replank_ceph::OsdId(osd));
+                osd.is_none_or(|osd| osd.placed == Some(false))
+            });
+            let about = about(codes::CEPH_DAEMON_DOWN);
+            findings.push(if down_and_out {
+                about.notes(
+                    "it does not run, and no data is placed on it: the plan leaves it alone",
+                    "start it before, or remove it",
+                )
+            } else {
+                about.blocks(
+                    "its data lies on the host and it does not run",
+                    "start it, or remove what is left of it, then take the inventory again",
+                )
+            });
+        }
+    }
+}
+
+fn osd(ground: &Ground<'_>, placed: &Placed<'_>, findings: &mut Vec<Finding>) {
+    let part = ground.voyage.part;
+    let (fact, host) = (placed.fact, &placed.host.name);
+    let about = |code| About::host(code, host, placed.daemon().to_string());
+    let facts = ground.ceph_facts(host);
+    let gateways = ground.daemons.iter().any(|other| other.daemon().kind == CephKind::Rgw);
+    if let Some(row) = part.has_trap(Trap::Ext4Names).filter(|_| fact.fs_type.as_deref() == Some("ext4")) {
+        let cause = format!("{} ({})", row.effect, row.source);
+        findings.push(if gateways {
+            about(codes::CEPH_EXT4).blocks(
+                format!(
+                    "{cause}; the limits are too short for the objects of a gateway, and the cluster has one"
+                ),
+                &row.remedy,
+            )
+        } else {
+            about(codes::CEPH_EXT4)
+                .neutralised(cause, "the plan writes the two limits into ceph.conf before the first start")
+        });
+    }
+    if let Some(row) = part.has_trap(Trap::ObjectStore) {
+        let store = fact.object_store.as_deref().unwrap_or("");
+        let cause = || format!("its object store is {store}: {} ({})", row.effect, row.source);
+        if store.starts_with("keyvalue") {
+            findings.push(about(codes::CEPH_STORE).blocks(cause(), &row.remedy));
+        } else if store == "filestore" && ground.voyage.part.releases.to.as_str() >= "reef" {
+            findings.push(about(codes::CEPH_STORE).notes(cause(), &row.remedy));
+        }
+    }
+    let own = facts.and_then(|facts| facts.ceph_user.as_ref()).map(|user| user.uid);
+    if let Some(row) = part.has_trap(Trap::RootJournal) {
+        let data_is_cephs = own.is_some() && fact.data_owner.map(|(uid, _)| uid) == own;
+        let journal_is_not = fact.journal_owner.is_some_and(|(uid, _)| Some(uid) != own);
+        if data_is_cephs && journal_is_not {
+            findings.push(
+                about(codes::CEPH_JOURNAL).blocks(format!("{} ({})", row.effect, row.source), &row.remedy),
+            );
+        }
+    }
+    if let Some(row) = part.has_trap(Trap::CrushUpdateOnStart) {
+        let number = placed.daemon().osd_number().map(replank_ceph::OsdId);
+        let leaf = ground.cluster.tree.leaves.iter().find(|leaf| Some(leaf.osd) == number);
+        let bucket = leaf.and_then(|leaf| leaf.above.first()).map(|bucket| bucket.name.as_str());
+        let fixed = facts.is_some_and(|facts| {
+            facts.config.get("osd/osd_crush_update_on_start").is_some_and(|value| value == "false")
+        });
+        let short = facts.map(|facts| facts.short_hostname.as_str());
+        if let (Some(bucket), Some(short), false) = (bucket, short, fixed)
+            && bucket != short
+        {
+            findings.push(about(codes::CEPH_CRUSH_NAME).neutralised(
+                format!("it stands in `{bucket}` and its host is called `{short}`: {} ({})", row.effect, row.source),
+                "the plan sets `osd crush update on start = false` before the restart; put it into ceph.conf for good, or a reboot \
+                 moves the data",
+            ));
+        }
+    }
+}
+
+/// Daemons that the cluster knows and the fleet file's hosts do not have: nobody would upgrade them.
+fn strangers(ground: &Ground<'_>, findings: &mut Vec<Finding>) {
+    let known: BTreeSet<String> = ground.daemons.iter().map(|placed| placed.daemon().to_string()).collect();
+    let osds = ground
+        .cluster
+        .osds
+        .osds
+        .iter()
+        .filter(|(_, osd)| osd.up != Some(false))
+        .map(|(id, _)| id.to_string());
+    let mons = ground.cluster.quorum.mons.keys().map(|mon| format!("mon.{mon}"));
+    let strange: Vec<String> = osds.chain(mons).filter(|name| !known.contains(name)).collect();
+    if !strange.is_empty() {
+        findings.push(About::fleet(codes::CEPH_STRANGER, "daemons").blocks(
+            format!(
+                "the cluster has {}, and no host that takes part has them: they would stay behind",
+                few(&strange)
+            ),
+            "add their hosts to the fleet file with their roles, and enrol them",
+        ));
+    }
+}
+
+fn helpers(ground: &Ground<'_>, findings: &mut Vec<Finding>) {
+    let number = |kind: CephKind| ground.daemons.iter().filter(|placed| placed.daemon().kind == kind).count();
+    if let Some(row) = ground.voyage.part.has_trap(Trap::ManagerNeeded) {
+        let cause = format!("{} ({})", row.effect, row.source);
+        match number(CephKind::Mgr) {
+            0 => findings.push(About::fleet(codes::CEPH_HELPERS, "managers").notes(cause, &row.remedy)),
+            1 => findings.push(About::fleet(codes::CEPH_HELPERS, "managers").notes(
+                "there is one manager: while it restarts, nobody counts the placement groups, and the run waits for it",
+                "make a second one",
+            )),
+            _ => {}
+        }
+    }
+    let mds = number(CephKind::Mds);
+    if let Some(row) = ground.voyage.part.has_trap(Trap::MdsRanks).filter(|_| mds > 1) {
+        findings.push(
+            About::fleet(codes::CEPH_HELPERS, "MDS")
+                .notes(format!("{} ({})", row.effect, row.source), &row.remedy),
+        );
+    }
+    if let Some(row) = ground.voyage.part.has_trap(Trap::QuickFix) {
+        findings.push(About::fleet(codes::CEPH_CONVERSION, "stores").neutralised(
+            format!("{} ({})", row.effect, row.source),
+            "the plan switches it off in ceph.conf before the first start",
+        ));
+    }
+}

@@ -1,0 +1,63 @@
+//! The redundancy of each pool: can it spare a copy while OSDs restart?
+
+use crate::codes;
+use crate::plan::ceph::Ground;
+use crate::plan::finding::About;
+use replank_ceph::redundancy::{Need, Thin};
+use replank_common::finding::Finding;
+
+pub(super) fn check(ground: &Ground<'_>, findings: &mut Vec<Finding>) {
+    for pool in ground.cluster.osds.pools.values() {
+        let subject = format!("pool {}", pool.name);
+        let Some(need) = Need::of(pool, &ground.consents) else {
+            findings.push(About::fleet(codes::CEPH_UNKNOWN, subject).blocks(
+                "the OSD map does not say enough of it to tell how many copies it must keep",
+                "look at `ceph osd pool ls detail` and at its erasure-code profile, then take the inventory again",
+            ));
+            continue;
+        };
+        let Need { keep, size, min_size, thin, consented } = need;
+        if let Some(thin) = thin.filter(|_| !consented) {
+            let cause = match thin {
+                Thin::OneCopy => "it keeps one copy: whatever stops its OSD stops its clients",
+                Thin::TwoCopies => {
+                    "it keeps two copies: while one is stopped, the next broken disk loses data"
+                }
+                Thin::OneLoss => {
+                    "its code mends one loss: while one shard is stopped, the next broken disk loses data"
+                }
+            };
+            findings.push(About::fleet(codes::CEPH_THIN, subject).blocks(
+                cause,
+                format!(
+                    "give it more copies (`ceph osd pool set {} size 3`), or accept it for the while: add \"{}\" to ceph.consent",
+                    pool.name, pool.name
+                ),
+            ));
+        } else if need.never() {
+            findings.push(About::fleet(codes::CEPH_NEVER, subject).blocks(
+                format!("of its {size} copies {keep} must stay (min_size is {min_size}): it can never spare one, and waiting does not help"),
+                format!(
+                    "lower its min_size for the while, or raise its size: `ceph osd pool set {} min_size {}`",
+                    pool.name,
+                    size.saturating_sub(1).max(1)
+                ),
+            ));
+        } else if need.is_outage() {
+            findings.push(About::fleet(codes::CEPH_THIN, subject).notes(
+                "it keeps one copy and the fleet file accepts it: its clients stand still while its OSDs restart",
+                "tell its users",
+            ));
+        }
+    }
+    for name in &ground.voyage.goal.consent {
+        if ground.cluster.osds.pool(name).is_none() {
+            let pools: Vec<String> =
+                ground.cluster.osds.pools.values().map(|pool| pool.name.clone()).collect();
+            findings.push(About::fleet(codes::CEPH_CONSENT, format!("ceph.consent {name}")).blocks(
+                "the cluster has no pool of that name",
+                format!("remove it, or name one of: {}", super::cluster::few(&pools)),
+            ));
+        }
+    }
+}

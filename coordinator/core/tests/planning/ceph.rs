@@ -1,0 +1,405 @@
+//! Voyages over clusters: whole plans as people read them, what half a voyage leaves to do, and that lint finds what is broken.
+
+use crate::cluster::{Machine, NAUTILUS, Pool, finish, hammer, nautilus, world};
+use crate::support::{CEPH_TOML, World};
+use proptest::prelude::*;
+use replank_common::action::Action;
+use replank_common::ceph::{CephKind, Requirement};
+use replank_common::finding::Severity;
+use replank_core::lint::{lint, show_notes};
+use replank_core::plan::{Need, Plan, Undo, Work, preflight, show, show_findings};
+use std::collections::BTreeSet;
+
+fn cluster(world: &mut World) -> &mut replank_ceph::seen::Cluster {
+    &mut world.inventory.ceph.as_mut().unwrap().cluster
+}
+
+#[track_caller]
+fn clean(plan: &Plan) {
+    let notes = lint(plan);
+    assert!(notes.is_empty(), "{}", show_notes(&notes));
+}
+
+/// Ids of the steps that restart, in the plan's order.
+fn restarts(plan: &Plan) -> Vec<&str> {
+    let restart = |work: &Work| matches!(work, Work::Act(Action::CephRestart(_)));
+    plan.steps.iter().filter(|step| restart(&step.work)).map(|step| step.id.as_str()).collect()
+}
+
+#[test]
+fn a_plan_for_the_shape_of_the_lab() {
+    let plan = nautilus().plan();
+    clean(&plan);
+    insta::assert_snapshot!(show(&plan));
+}
+
+#[test]
+fn a_plan_for_forty_hosts_of_hammer() {
+    let plan = hammer().plan();
+    clean(&plan);
+    insta::assert_snapshot!(show(&plan));
+    // The last Hammer MON stays until the first OSDs are judged.
+    let order = restarts(&plan);
+    let at = |id: &str| order.iter().position(|other| *other == id).unwrap();
+    assert!(at("mon2.restart-mon") < at("osd01.restart-osds"));
+    assert!(at("osd01.restart-osds") < at("mon3.restart-mon"));
+    assert!(at("mon3.restart-mon") < at("osd02.restart-osds"));
+    let points: Vec<&str> = plan.points_of_no_return.iter().map(|point| point.step.as_str()).collect();
+    assert!(points.contains(&"mon1.sortbitwise") && points.contains(&"mon1.require-jewel-osds"));
+}
+
+#[test]
+fn half_a_voyage_is_finished_by_planning_again() {
+    let mut world = nautilus();
+    for name in ["ceph1", "ceph2"] {
+        finish(&mut world, name, &[CephKind::Mon, CephKind::Mgr]);
+    }
+    finish(&mut world, "ceph1", &CephKind::ALL);
+    let plan = world.plan();
+    clean(&plan);
+    assert_eq!(
+        restarts(&plan),
+        ["ceph3.restart-mon", "ceph3.restart-mgr", "ceph2.restart-osds", "ceph3.restart-osds"]
+    );
+    insta::assert_snapshot!(show(&plan));
+}
+
+#[test]
+fn when_every_daemon_is_new_only_what_is_required_is_left_and_then_nothing() {
+    let mut world = nautilus();
+    for name in ["ceph1", "ceph2", "ceph3"] {
+        finish(&mut world, name, &CephKind::ALL);
+    }
+    let plan = world.plan();
+    clean(&plan);
+    let ids: Vec<&str> = plan.steps.iter().map(|step| step.id.as_str()).collect();
+    assert_eq!(ids, ["ceph1.look-at-osds", "ceph1.require-osd-release-pacific"]);
+    cluster(&mut world).osds.require_osd_release = Some("pacific".to_owned());
+    let plan = world.plan();
+    clean(&plan);
+    assert_eq!((plan.steps.len(), plan.holds.len(), plan.points_of_no_return.len()), (0, 0, 0));
+}
+
+#[test]
+fn everything_that_stands_in_the_way_is_told_at_once() {
+    let mut world = hammer();
+    let map = &mut cluster(&mut world).osds;
+    map.osds.get_mut(&replank_ceph::OsdId(7)).unwrap().up = Some(false);
+    map.flags.insert("norebalance".to_owned());
+    let pool = map.pools.get_mut(&replank_ceph::PoolId(2)).unwrap();
+    (pool.size, pool.min_size) = (Some(2), Some(1));
+    let seen = cluster(&mut world);
+    seen.pgs.pgs[3].state = Some(replank_ceph::documents::PgState::new("active+degraded"));
+    seen.osd_used_permille.insert(replank_ceph::OsdId(9), 871);
+    seen.time_skew_ms.insert("mon2".to_owned(), 130);
+    seen.quorum.in_quorum.remove("mon3");
+    let ceph = world.facts("osd05").ceph.as_mut().unwrap();
+    ceph.selinux = Some("enforcing".to_owned());
+    ceph.daemons[0].running = Some(crate::support::version("0.94.3"));
+    ceph.daemons[1].fs_type = Some("ext4".to_owned());
+    ceph.daemons[2].object_store = Some("keyvaluestore".to_owned());
+    ceph.short_hostname = "node05".to_owned();
+    ceph.ceph_user = Some(replank_common::facts::CephUser { uid: 1001, gid: 1001 });
+    let findings = preflight(&world.fleet, &world.inventory, &world.catalog);
+    assert!(world.try_plan().is_err());
+    insta::assert_snapshot!(show_findings(&findings));
+}
+
+type Change = fn(&mut World);
+
+/// One change to a cluster that is well, and the code that must block.
+#[test]
+fn each_trap_is_found_and_blocks() {
+    let nautilus_cases: &[(&str, Change)] = &[
+        ("RP2041", |world| world.inventory.ceph = None),
+        ("RP2041", |world| world.facts("ceph2").ceph = None),
+        ("RP2041", |world| {
+            cluster(world).errors.insert("pg dump".to_owned(), "timed out".to_owned());
+        }),
+        ("RP2040", |world| world.fleet.hops.push("debian-12-qemu-7.2-to-10.0.2".to_owned())),
+        ("RP2042", |world| set_version(world, "16.2.5")),
+        ("RP2003", |world| set_version(world, "17.2.0")),
+        ("RP2043", |world| running(world, "ceph2", "15.2.17")),
+        ("RP2044", |world| drop(world.facts("ceph2").ceph.as_mut().unwrap().daemons.pop())),
+        ("RP2045", |world| {
+            let fact = &mut world.facts("ceph2").ceph.as_mut().unwrap().daemons[0];
+            (fact.pid, fact.running) = (None, None);
+        }),
+        ("RP2046", |world| {
+            cluster(world).osds.osds.get_mut(&replank_ceph::OsdId(1)).unwrap().up = Some(false);
+        }),
+        ("RP2047", |world| {
+            cluster(world).pgs.pgs[0].state = Some(replank_ceph::documents::PgState::new("peering"));
+        }),
+        ("RP2048", |world| pool(world, 1, 1)),
+        ("RP2048", |world| pool(world, 2, 1)),
+        ("RP2049", |world| pool(world, 3, 3)),
+        ("RP2051", |world| {
+            let _ = cluster(world).osd_used_permille.insert(replank_ceph::OsdId(1), 850);
+        }),
+        ("RP2052", |world| {
+            let _ = cluster(world).time_skew_ms.insert("ceph2".to_owned(), 51);
+        }),
+        ("RP2053", |world| {
+            let _ = cluster(world).quorum.in_quorum.remove("ceph3");
+        }),
+        ("RP2054", |world| {
+            let _ = cluster(world).osds.flags.remove("purged_snapdirs");
+        }),
+        ("RP2055", |world| {
+            let _ = cluster(world).osds.flags.insert("nodown".to_owned());
+        }),
+        ("RP2056", |world| {
+            cluster(world).health.reasons.push(replank_ceph::documents::HealthReason {
+                check: Some("MON_DISK_LOW".to_owned()),
+                level: "HEALTH_WARN".to_owned(),
+                text: "mon ceph1 is low on available space".to_owned(),
+                muted: false,
+            });
+        }),
+        ("RP2070", |world| goal(world).consent.extend(["nothing".to_owned()])),
+        ("RP2004", |world| goal(world).packages.retain(|pin| pin.name != "ceph-osd")),
+        ("RP2012", |world| world.facts("ceph2").os.version_id = "9".to_owned()),
+    ];
+    let hammer_cases: &[(&str, Change)] = &[
+        ("RP2042", |world| running(world, "osd03", "0.94.3")),
+        ("RP2042", |world| running(world, "osd03", "0.94.4")),
+        ("RP2042", |world| set_version(world, "10.2.4")),
+        ("RP2057", |world| {
+            let user = replank_common::facts::CephUser { uid: 1001, gid: 1001 };
+            world.facts("osd03").ceph.as_mut().unwrap().ceph_user = Some(user);
+        }),
+        ("RP2058", |world| {
+            world.facts("osd03").ceph.as_mut().unwrap().daemons[0].fs_type = Some("ext4".to_owned());
+            let gateway = crate::cluster::daemon(CephKind::Rgw, "gw", crate::cluster::HAMMER);
+            world.facts("mon1").ceph.as_mut().unwrap().daemons.push(gateway);
+        }),
+        ("RP2059", |world| {
+            world.facts("osd03").ceph.as_mut().unwrap().selinux = Some("enforcing".to_owned());
+        }),
+        ("RP2011", |world| world.facts("osd03").ceph.as_mut().unwrap().selinux = None),
+        ("RP2063", |world| {
+            let ceph = world.facts("mon1").ceph.as_mut().unwrap();
+            ceph.config.insert("global/setuser_match_path".to_owned(), "/var/lib/ceph".to_owned());
+            ceph.daemons.push(crate::cluster::daemon(CephKind::Rgw, "gw", crate::cluster::HAMMER));
+        }),
+        ("RP2064", |world| {
+            let ceph = world.facts("osd03").ceph.as_mut().unwrap();
+            ceph.ceph_user = Some(replank_common::facts::CephUser { uid: 167, gid: 167 });
+            ceph.daemons[0].data_owner = Some((167, 167));
+            ceph.daemons[0].journal_owner = Some((0, 6));
+        }),
+        ("RP2065", |world| {
+            let stores = &mut world.facts("osd03").ceph.as_mut().unwrap().daemons;
+            stores[0].object_store = Some("keyvaluestore-dev".to_owned());
+        }),
+    ];
+    type Case<'c> = (fn() -> World, &'c [(&'c str, Change)]);
+    let all: [Case<'_>; 2] = [(nautilus, nautilus_cases), (hammer, hammer_cases)];
+    for (make, cases) in all {
+        for (index, (code, change)) in cases.iter().enumerate() {
+            let mut world = make();
+            change(&mut world);
+            let findings = preflight(&world.fleet, &world.inventory, &world.catalog);
+            let found =
+                findings.iter().any(|finding| finding.code == *code && finding.severity == Severity::Blocks);
+            assert!(found, "case {index}: no blocking {code} in\n{}", show_findings(&findings));
+            assert!(world.try_plan().is_err());
+        }
+    }
+}
+
+/// What the plan takes care of by itself, and what it only says.
+#[test]
+fn each_trap_that_does_not_block_is_said() {
+    let cases: &[(&str, Change)] = &[
+        ("RP2058", |world| {
+            world.facts("osd03").ceph.as_mut().unwrap().daemons[0].fs_type = Some("ext4".to_owned());
+        }),
+        ("RP2059", |world| {
+            world.facts("osd03").ceph.as_mut().unwrap().selinux = Some("permissive".to_owned());
+        }),
+        ("RP2060", |_| {}),
+        ("RP2061", |world| {
+            cluster(world).tunables.insert("profile".to_owned(), "argonaut".to_owned());
+        }),
+        ("RP2062", |world| {
+            world.facts("osd03").ceph.as_mut().unwrap().short_hostname = "node3".to_owned();
+        }),
+        ("RP2069", |_| {}),
+        ("RP2055", |world| {
+            let _ = cluster(world).osds.flags.insert("noout".to_owned());
+        }),
+    ];
+    for (code, change) in cases {
+        let mut world = hammer();
+        change(&mut world);
+        let plan = world.plan();
+        clean(&plan);
+        assert!(plan.findings.iter().any(|finding| finding.code == *code), "{code}");
+    }
+}
+
+fn goal(world: &mut World) -> &mut replank_core::fleet_file::CephTarget {
+    match &mut world.fleet.goal {
+        replank_core::fleet_file::Goal::Ceph(goal) => goal,
+        replank_core::fleet_file::Goal::Guests(_) => panic!("no fleet of Ceph"),
+    }
+}
+
+fn set_version(world: &mut World, text: &str) {
+    goal(world).version = crate::support::version(text);
+}
+
+fn running(world: &mut World, name: &str, text: &str) {
+    world.facts(name).ceph.as_mut().unwrap().daemons[0].running = Some(crate::support::version(text));
+}
+
+fn pool(world: &mut World, size: u32, min_size: u32) {
+    let pool = cluster(world).osds.pools.get_mut(&replank_ceph::PoolId(1)).unwrap();
+    (pool.size, pool.min_size) = (Some(size), Some(min_size));
+}
+
+#[test]
+fn a_pool_of_two_copies_goes_with_consent() {
+    let machines: Vec<Machine> = (1..=3)
+        .map(|n| Machine::new(&format!("ceph{n}"), &format!("rack{n}"), 2 * (n - 1)..2 * n).with(true, true))
+        .collect();
+    let pools = [Pool { name: "thin", size: 2, min_size: 1, pgs: 16 }];
+    let mut refused = world(CEPH_TOML, &machines, &pools, NAUTILUS);
+    assert!(refused.try_plan().is_err());
+    goal(&mut refused).consent.insert("thin".to_owned());
+    let plan = refused.plan();
+    clean(&plan);
+    assert!(plan.summary.iter().any(|line| line.contains("thin")));
+}
+
+type Break = fn(&mut Plan);
+
+fn restart<'p>(plan: &'p mut Plan, id: &str) -> (&'p mut replank_core::plan::Step, usize) {
+    let at =
+        plan.steps.iter().position(|step| step.id.as_str() == id).unwrap_or_else(|| panic!("no step {id}"));
+    (&mut plan.steps[at], at)
+}
+
+fn act<'p>(plan: &'p mut Plan, id: &str) -> &'p mut replank_common::action::CephRestart {
+    match std::sync::Arc::make_mut(&mut restart(plan, id).0.work) {
+        Work::Act(Action::CephRestart(restart)) => restart,
+        other => panic!("{other:?}"),
+    }
+}
+
+const BREAKS: &[(&str, &str, Break)] = &[
+    ("OSDs stop unasked", "RP2124", |plan| restart(plan, "ceph2.restart-osds").0.before.clear()),
+    ("nobody waits for clean groups", "RP2124", |plan| restart(plan, "ceph2.restart-osds").0.after.clear()),
+    ("a MON stops unasked", "RP2124", |plan| restart(plan, "ceph2.restart-mon").0.before.clear()),
+    ("nobody waits for the MON", "RP2124", |plan| restart(plan, "ceph2.restart-mon").0.after.truncate(1)),
+    ("two waves at once", "RP2125", |plan| {
+        let own: Vec<Need> = restart(plan, "ceph2.restart-osds").0.needs.clone();
+        let step = restart(plan, "ceph3.restart-osds").0;
+        step.needs.truncate(1);
+        step.needs.extend(own.into_iter().skip(1));
+    }),
+    ("an OSD twice", "RP2125", |plan| {
+        let daemons = act(plan, "ceph2.restart-osds").daemons.clone();
+        act(plan, "ceph3.restart-osds").daemons = daemons;
+    }),
+    ("a neighbour that is none", "RP2125", |plan| act(plan, "ceph2.restart-osds").beside.push(5)),
+    ("a requirement unguarded", "RP2127", |plan| {
+        restart(plan, "ceph1.require-osd-release-pacific").0.before.clear();
+    }),
+    ("a requirement that nobody checks", "RP2127", |plan| {
+        restart(plan, "ceph1.require-osd-release-pacific").0.after.clear();
+    }),
+    ("a requirement that is no point of no return", "RP2127", |plan| {
+        plan.points_of_no_return.retain(|point| !point.step.as_str().contains("require"));
+    }),
+    ("another requirement than is seen", "RP2127", |plan| {
+        if let Work::Act(Action::CephRequire(require)) =
+            std::sync::Arc::make_mut(&mut restart(plan, "ceph1.require-osd-release-pacific").0.work)
+        {
+            require.what = Requirement::RequireOsdRelease { release: "reef".to_owned() };
+        }
+    }),
+    ("noout left out", "RP2128", |plan| {
+        if let Work::Act(Action::CephFlags(flags)) =
+            std::sync::Arc::make_mut(&mut restart(plan, "ceph1.borrow-flags").0.work)
+        {
+            flags.flags.remove(0);
+        }
+    }),
+    ("flags that are not given back", "RP2107", |plan| {
+        restart(plan, "ceph1.give-back-borrow-flags").0.work = Work::Observe.into();
+    }),
+    ("a restart that could be taken back", "RP2116", |plan| {
+        restart(plan, "ceph2.restart-osds").0.undo = Undo::Nothing;
+    }),
+];
+
+#[test]
+fn lint_tells_every_broken_promise_of_a_cluster() {
+    let whole = nautilus().plan();
+    for (what, code, change) in BREAKS {
+        let mut plan = whole.clone();
+        change(&mut plan);
+        assert_ne!(plan, whole, "{what}");
+        let notes = lint(&plan);
+        assert!(notes.iter().any(|note| note.code == *code), "{what}: {}", show_notes(&notes));
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 48, ..ProptestConfig::default() })]
+
+    /// Whatever the cluster's shape: the plan is clean, and every OSD is restarted once.
+    #[test]
+    fn plans_of_random_clusters_are_clean_and_pass_every_osd_once(
+        racks in 3..7u32, hosts in 1..4u32, osds in 1..4u32, pgs in 8..96u32, colocated in any::<bool>(), pace in 1..6u32, done in 0..4usize,
+    ) {
+        let mut machines = Vec::new();
+        let mut next = 0;
+        for rack in 0..racks {
+            for number in 0..hosts {
+                let name = format!("r{rack}h{number}");
+                let mon = colocated && number == 0 && rack < 3;
+                machines.push(Machine::new(&name, &format!("rack{rack}"), next..next + osds).with(mon, mon));
+                next += osds;
+            }
+        }
+        if !colocated {
+            machines.extend((0..3).map(|n| Machine::new(&format!("mon{n}"), "", 0..0).with(true, true)));
+        }
+        let at = CEPH_TOML.find("[[host]]").unwrap();
+        let first = machines.iter().find(|machine| machine.mon).unwrap().name.clone();
+        let mut fleet = CEPH_TOML[..at]
+            .replace("[\"ceph1\", \"ceph2\"]", &format!("[\"{first}\"]"))
+            .replace("[pace]", &format!("[pace]\nparallel_hosts = {pace}"));
+        for machine in &machines {
+            let mut roles = Vec::new();
+            if machine.mon { roles.push("\"ceph-mon\", \"ceph-mgr\""); }
+            if !machine.osds.is_empty() { roles.push("\"ceph-osd\""); }
+            fleet.push_str(&format!("[[host]]\nname = \"{}\"\nroles = [{}]\n", machine.name, roles.join(", ")));
+        }
+        let pools = [Pool { name: "volumes", size: 3, min_size: 2, pgs }];
+        let mut world = world(&fleet, &machines, &pools, NAUTILUS);
+        let mut expected: BTreeSet<u32> = (0..next).collect();
+        for machine in machines.iter().filter(|machine| !machine.osds.is_empty()).take(done) {
+            finish(&mut world, &machine.name, &CephKind::ALL);
+            expected.retain(|osd| !machine.osds.contains(osd));
+        }
+        let plan = world.plan();
+        let notes = lint(&plan);
+        prop_assert!(notes.is_empty(), "{}", show_notes(&notes));
+        let mut seen = Vec::new();
+        for step in &plan.steps {
+            if let Work::Act(Action::CephRestart(restart)) = &*step.work {
+                seen.extend(restart.daemons.iter().filter_map(|daemon| daemon.osd_number()));
+                let hosts = 1 + restart.beside.len().div_ceil(osds as usize);
+                prop_assert!(hosts <= pace as usize, "{} hosts at a pace of {pace}", hosts);
+            }
+        }
+        prop_assert_eq!(seen.len(), expected.len());
+        prop_assert_eq!(seen.into_iter().collect::<BTreeSet<u32>>(), expected);
+        prop_assert_eq!(world.plan(), plan);
+    }
+}
