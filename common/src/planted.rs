@@ -90,6 +90,12 @@ planted! {
     ScriptsUnread = "scripts-unread", "P3",
         ["agent/core/src/guard/mod.rs"],
         "the guard does not read the scripts of packages";
+    FilesUnjudged = "files-unjudged", "P3",
+        ["agent/core/src/guard/files.rs"],
+        "the guard does not compare the files of packages with what guests use";
+    WayBackUnguarded = "way-back-unguarded", "P3",
+        ["agent/core/src/perform/begin.rs"],
+        "the guard is not asked before a file is put back";
     AnyUnitStops = "any-unit-stops", "P3",
         ["agent/src/host/systemd/mod.rs"],
         "the agent may stop a unit that holds guests";

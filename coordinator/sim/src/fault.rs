@@ -100,6 +100,8 @@ faults! {
     GuestJob = "guest-job",
     /// A guest begins to use what a step would change, or has changed.
     GuestUsesIt = "guest-uses-it",
+    /// A package that would hurt guests comes along with those that a step fetches.
+    PackageWouldHurt = "package-would-hurt",
     /// What a step would do was done by hand before the run.
     DoneByHand = "done-by-hand",
     /// The old libvirt could not read a guest back.

@@ -10,6 +10,7 @@
 #[allow(dead_code, reason = "no plan has a cluster yet")]
 mod ceph;
 mod fault;
+mod fetched;
 mod fleet;
 mod host;
 mod operator;

@@ -99,6 +99,7 @@ fn storm_chance(fault: Fault) -> u32 {
         | Fault::GuestJob
         | Fault::GuestUsesIt
         | Fault::DoneByHand
+        | Fault::PackageWouldHurt
         | Fault::OperatorPauses
         | Fault::WayBackClosed => 20,
         Fault::SecondCoordinator

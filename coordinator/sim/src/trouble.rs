@@ -3,6 +3,8 @@
 use crate::ceph::OPERATORS_FLAGS;
 use crate::fault::Fault;
 use crate::fleet::{Death, Fleet, Happening};
+use crate::host::KINDS;
+use crate::promise::Promise;
 use replank_ceph::OsdId;
 use replank_common::census::{EndCause, GuestState};
 use replank_common::ids::GuestUuid;
@@ -31,6 +33,7 @@ macro_rules! of_no_moment {
             | Fault::DoneByHand
             | Fault::CoordinatorClockJumps
             | Fault::JournalConflict
+            | Fault::PackageWouldHurt
     };
 }
 
@@ -177,8 +180,45 @@ impl Fleet {
         let at = usize::try_from(self.below(steps.len() as u64)).unwrap_or(0);
         let Some(Step { host, work, .. }) = steps.get(at) else { return false };
         let Work::Act(action) = &**work else { return false };
+        let way = self.aside_below(12);
         let host = &mut self.hosts[self.names[host]];
-        !host.guests.is_empty() && !host.is_half_done() && host.things.use_it(action)
+        !host.guests.is_empty() && !host.is_half_done() && host.site.use_it(action, way)
+    }
+
+    /// What guests and packages do by themselves, of the chance that is apart: a package that would hurt comes along with the others, and
+    /// a guest loads what it had not loaded yet.
+    pub(crate) fn moment_aside(&mut self) {
+        let host = usize::try_from(self.aside_below(self.hosts.len() as u64)).unwrap_or(0);
+        if self.strikes_aside(Fault::PackageWouldHurt) {
+            let kind = usize::try_from(self.aside_below(KINDS as u64)).unwrap_or(0);
+            self.hosts[host].site.offers(kind);
+            self.about(host);
+            self.say_of(host, format!("is offered a package that would hurt, of kind {kind}"));
+            self.injected(Fault::PackageWouldHurt);
+        }
+        let guest = usize::try_from(self.aside_below(64)).unwrap_or(0);
+        self.hosts[host].site.loads(guest);
+        self.hurt_nobody(host);
+    }
+
+    /// Owners end the guests that keep a tree from being removed.
+    pub(crate) fn clear_the_way(&mut self, host: usize) {
+        for guest in self.hosts[host].site.stand_in_the_way() {
+            self.hosts[host].end_guest(guest, EndCause::GuestShutdown, self.now);
+        }
+    }
+
+    pub(crate) fn everybody_loads(&mut self) {
+        for host in 0..self.hosts.len() {
+            self.hosts[host].site.everybody_loads();
+            self.hurt_nobody(host);
+        }
+    }
+
+    /// P3: whoever loads what it may load finds it.
+    pub(crate) fn hurt_nobody(&mut self, host: usize) {
+        let ended = self.hosts[host].those_who_ended(self.now);
+        self.judge.check(Promise::P3, ended.is_empty(), || format!("an action ended {}", ended.join(", ")));
     }
 
     /// Whether it could be done, or will be met: what is met is counted then.
@@ -217,6 +257,7 @@ impl Fleet {
                 && self.strikes(Fault::DoneByHand)
                 && self.hosts[self.names[&step.host]].things.do_by_hand(action)
             {
+                self.hosts[self.names[&step.host]].site.done_by_hand(action);
                 self.about(self.names[&step.host]);
                 self.injected(Fault::DoneByHand);
             }
@@ -243,7 +284,9 @@ impl Fleet {
     pub(crate) fn mend(&mut self, host: usize) {
         let at = &mut self.hosts[host];
         (at.job_since, at.disagrees_since) = (None, None);
-        at.things.use_nothing();
+        at.site.mend();
+        self.hurt_nobody(host);
+        self.clear_the_way(host);
         if let Some(cluster) = self.cluster() {
             cluster.mends();
         }

@@ -1,8 +1,9 @@
 //! A voyage from its first message to its end, and what is told of it.
 
 use crate::fault::Fault;
+use crate::fetched;
 use crate::fleet::{Fleet, Manner, START_MS};
-use crate::plans::{self, Shape};
+use crate::plans::Shape;
 use crate::profile::Profile;
 use crate::promise::{Broken, Promise};
 use crate::told::{Told, What};
@@ -106,14 +107,14 @@ fn storm_told(seed: u64, kept: usize) -> Voyage {
     if rng.random_range(0..2) == 0 {
         profile = profile.with(Fault::OperatorAborts, 0).with(Fault::OperatorRollsBack, 0);
     }
-    told(plans::index(shape), Manner::Quickly { guests_per_host: guests }, &profile, seed, (kept, false))
+    told(fetched::index(shape), Manner::Quickly { guests_per_host: guests }, &profile, seed, (kept, false))
 }
 
 /// A large fleet: twenty canaries at most, lanes in proportion.
 pub fn scale(hosts: usize, guests_per_host: u32, profile: &Profile, seed: u64) -> Voyage {
     let (canaries, parallel) = ((hosts / 100).clamp(1, 20), (hosts / 20).max(2));
     let shape = Shape { hosts, canaries, parallel, gives_back: true, one_way: false };
-    sail(plans::index(shape), guests_per_host, profile, seed)
+    sail(fetched::index(shape), guests_per_host, profile, seed)
 }
 
 /// A voyage of a given plan, with so many guests on each host and actions that take seconds.
@@ -190,6 +191,7 @@ fn through(fleet: &mut Fleet, manner: Manner) -> Ended {
         if fleet.profile.name != "calm" {
             for trouble in 0..troubles {
                 fleet.moment(moment > LATE, trouble == 0);
+                fleet.moment_aside();
             }
             for _ in 0..troubles {
                 let host = usize::try_from(fleet.below(hosts)).unwrap_or(0);
@@ -234,6 +236,7 @@ fn quiet(fleet: &mut Fleet, expected_ms: u64) -> Ended {
     while fleet.now < limit && !fleet.is_finished() && fleet.judge.broken.is_none() {
         fleet.pass(1_000);
         if looks.is_multiple_of(60) {
+            (0..fleet.hosts.len()).for_each(|host| fleet.clear_the_way(host));
             fleet.look_for_held();
             fleet.look_after_the_cluster();
         }
@@ -244,6 +247,7 @@ fn quiet(fleet: &mut Fleet, expected_ms: u64) -> Ended {
     if fleet.judge.broken.is_some() {
         return broken(fleet);
     }
+    fleet.everybody_loads();
     fleet.fold_of_the_leader();
     match fleet.watcher.end.filter(|_| fleet.leads.is_some()) {
         Some(end) => {

@@ -88,12 +88,6 @@ pub const fn catcher(fault: Planted) -> Catcher {
         Planted::SecondProcessUnseen => {
             unit(AGENT, "guests::census::tests::two_processes_of_one_uuid_and_another_pid_are_seen")
         }
-        Planted::GuardSeesNoUse => {
-            unit(AGENT_CORE, "guard::tests::actions_that_would_touch_what_guests_use_are_refused")
-        }
-        Planted::ScriptsUnread => {
-            unit(AGENT_CORE, "guard::tests::the_old_packages_removal_script_restarts_libvirtd")
-        }
         Planted::AnyUnitStops => unit(AGENT, "host::systemd::tests::what_holds_a_guest_is_never_stopped"),
         Planted::AppendUncommitted => {
             unit(COORDINATOR, "store::journal::tests::a_journal_is_read_back_as_written")
@@ -175,6 +169,10 @@ pub const fn catcher(fault: Planted) -> Catcher {
         | Planted::SentWhileHalted
         | Planted::GuardsUnheard
         | Planted::TwiceUnseen
+        | Planted::GuardSeesNoUse
+        | Planted::ScriptsUnread
+        | Planted::FilesUnjudged
+        | Planted::WayBackUnguarded
         | Planted::SentBeforeDurable
         | Planted::AnyOutcomeIsTheFlights
         | Planted::GateBeforeSkipped

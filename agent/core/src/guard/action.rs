@@ -162,6 +162,30 @@ pub fn needs_usage(action: &Action) -> bool {
     }
 }
 
+/// Whether the guard is asked once more before the action is taken back: guests come between the two. Packages and trees are judged
+/// inside their own undo, by what they would take away.
+pub fn is_judged_on_the_way_back(action: &Action) -> bool {
+    match action {
+        Action::FileEdit(_) | Action::FileWrite(_) => true,
+        Action::RepositoryPin(_)
+        | Action::PackagesStage(_)
+        | Action::PackagesInstall(_)
+        | Action::TreeInstall(_)
+        | Action::TreeTrial(_)
+        | Action::TreeRetain(_)
+        | Action::UnitMask(_)
+        | Action::UnitEnable(_)
+        | Action::UnitDropIn(_)
+        | Action::LibvirtTrial(_)
+        | Action::LibvirtAnchor(_)
+        | Action::LibvirtRestart(_)
+        | Action::CephFlags(_)
+        | Action::CephConfig(_)
+        | Action::CephRestart(_)
+        | Action::CephRequire(_) => false,
+    }
+}
+
 fn used(usage: &Usage, path: &Path) -> Option<String> {
     if planted::is(Planted::GuardSeesNoUse) {
         return None;

@@ -7,7 +7,7 @@ mod files;
 mod scriptlet;
 pub mod shell;
 
-pub use action::{judge_action, needs_agreement, needs_usage};
+pub use action::{is_judged_on_the_way_back, judge_action, needs_agreement, needs_usage};
 
 use crate::codes;
 use crate::usage::Usage;

@@ -3,6 +3,7 @@
 use super::phases::{Begun, Deed};
 use super::{Command, Hands, Moment, say};
 use crate::act::{Report, Standing};
+use crate::guard;
 use crate::ledger::{
     Entry, Ledger, NewIntent, Stage, Unbegun, Work, is_wanted_back, standing_record, was_taken_back,
 };
@@ -160,6 +161,14 @@ impl<L: Ledger> Beginning<'_, L> {
         };
         if let Err(refusal) = self.hands.permits(action) {
             return self.refuse(known, refusal);
+        }
+        // A guest may have come to use meanwhile what would be put back.
+        if known.is_none()
+            && guard::is_judged_on_the_way_back(action)
+            && !planted::is(Planted::WayBackUnguarded)
+            && let Err(refusal) = self.guarded(action)
+        {
+            return self.refuse(None, refusal);
         }
         match known {
             Some(_) => drop(self.ledger.go_on(&self.command.id, self.command.epoch)?),

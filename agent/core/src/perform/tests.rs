@@ -4,8 +4,8 @@ use super::{Begin, Command, Hands, Moment, begin, perform};
 use crate::act::{ActError, Failure, Report, Standing};
 use crate::codes;
 use crate::ledger::{Ledger, MemoryLedger, Work, standing_record};
-use replank_common::action::{Action, UnitMask};
-use replank_common::finding::Finding;
+use replank_common::action::{Action, FileWrite, UnitMask};
+use replank_common::finding::{Finding, Severity};
 use replank_common::ids::{ActionId, Direction, Epoch, PlanId, RunId, StepId};
 use replank_common::outcome::{How, Outcome, Refusal};
 use replank_common::undo::UndoRecord;
@@ -25,6 +25,8 @@ struct Switch<'a> {
     dies_at: Option<Moment>,
     undo_fails: bool,
     refuses: bool,
+    /// The guard finds that a guest uses it.
+    used: bool,
     /// While the host is looked at, a coordinator of this epoch is welcomed.
     overtaken: Option<(&'a MemoryLedger, Epoch)>,
     cancelled: Option<ActionId>,
@@ -49,8 +51,16 @@ impl Hands for Switch<'_> {
         Ok(())
     }
 
-    fn judge(&mut self, _: &Action) -> Result<Vec<Finding>, String> {
-        Ok(Vec::new())
+    fn judge(&mut self, action: &Action) -> Result<Vec<Finding>, String> {
+        let used = self.used.then(|| Finding {
+            code: codes::GUARD_ACTION_IN_USE.to_owned(),
+            host: None,
+            severity: Severity::Blocks,
+            subject: action.kind().to_owned(),
+            cause: "a guest uses it".to_owned(),
+            remedy: "move the guest away first".to_owned(),
+        });
+        Ok(used.into_iter().collect())
     }
 
     fn check(&mut self, _: &Action) -> Result<Standing, Refusal> {
@@ -320,4 +330,23 @@ fn what_is_called_off_before_it_begins_is_refused_once_and_for_all() {
     assert_eq!(refused_with(&perform(&mask(1, 1), &ledger, &mut host)), Some(codes::CANCELLED));
     assert_eq!(refused_with(&perform(&mask(1, 1), &ledger, &mut host)), Some(codes::CANCELLED));
     assert!(!host.on);
+}
+
+#[test]
+fn a_file_that_a_guest_has_come_to_use_is_not_taken_away() {
+    let ledger = MemoryLedger::default();
+    let mut host = Switch::default();
+    let write = Action::FileWrite(FileWrite {
+        path: "/x".into(),
+        contents: String::new(),
+        mode: 0o644,
+        replace: true,
+    });
+    assert!(perform(&command(1, id(Direction::Do, 1), Work::Do(write)), &ledger, &mut host).is_done());
+    host.used = true;
+    let refused = perform(&unmask(1, 1, 1), &ledger, &mut host);
+    assert_eq!((refused_with(&refused), host.on), (Some(codes::GUARD_ACTION_IN_USE), true));
+    assert!(record_stands(&ledger));
+    host.used = false;
+    assert_eq!((how(&perform(&unmask(1, 2, 1), &ledger, &mut host)), host.on), (Some(How::Undone), false));
 }

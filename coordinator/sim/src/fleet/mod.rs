@@ -11,7 +11,7 @@ mod world;
 
 use crate::ceph::{Cluster, Layout};
 use crate::fault::Fault;
-use crate::host::{Link, SimHost};
+use crate::host::{Blueprint, Link, SimHost};
 use crate::plans::run_id;
 use crate::profile::Profile;
 use crate::promise::Judge;
@@ -161,6 +161,8 @@ pub(crate) struct Death {
 pub(crate) struct Fleet {
     pub(crate) now: u64,
     rng: StdRng,
+    /// Chance of what guests use and packages bring, apart so that it moves nothing else of a voyage.
+    aside: StdRng,
     queue: BTreeMap<(u64, u64), Happening>,
     queued: u64,
     pub(crate) events: u64,
@@ -208,11 +210,12 @@ pub(crate) const START_MS: u64 = 1_000_000_000;
 impl Fleet {
     pub(crate) fn new(index: Arc<Index>, manner: Manner, profile: Profile, seed: u64) -> Self {
         let plan = index.plan();
+        let blueprint = Blueprint::new();
         let mut hosts: Vec<SimHost> = plan
             .hosts
             .iter()
             .zip(1..)
-            .map(|(host, at)| SimHost::new(host.name.clone(), at, manner.guests_of(host)))
+            .map(|(host, at)| SimHost::new(host.name.clone(), at, manner.guests_of(host), &blueprint))
             .collect();
         let names: BTreeMap<HostName, usize> =
             hosts.iter().enumerate().map(|(at, host)| (host.name.clone(), at)).collect();
@@ -233,6 +236,7 @@ impl Fleet {
         Self {
             now: START_MS,
             rng: StdRng::seed_from_u64(seed),
+            aside: StdRng::seed_from_u64(seed ^ 0x6a4d_5e8f),
             queue: BTreeMap::new(),
             queued: 0,
             events: 0,
@@ -308,6 +312,17 @@ impl Fleet {
 
     pub(crate) fn below(&mut self, limit: u64) -> u64 {
         self.rng.random_range(0..limit.max(1))
+    }
+
+    /// Of the chance that is apart.
+    pub(crate) fn aside_below(&mut self, limit: u64) -> u64 {
+        self.aside.random_range(0..limit.max(1))
+    }
+
+    /// Whether this kind of fault strikes now, by the chance that is apart.
+    pub(crate) fn strikes_aside(&mut self, fault: Fault) -> bool {
+        let chance = self.profile.chance(fault);
+        !self.quiet && chance > 0 && self.aside.random_range(0..1000) < chance
     }
 
     /// Whether this kind of fault strikes now.

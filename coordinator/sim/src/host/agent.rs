@@ -54,8 +54,11 @@ macro_rules! hands {
         };
         let clock_ms = $host.clock($weather.now_ms);
         $host.ledger.set_full($weather.now_ms < $host.disk_full_until);
+        let census = $host.looks_around(clock_ms);
         SimHands {
             things: &mut $host.things,
+            site: &mut $host.site,
+            census,
             executed: &mut $host.executed,
             unrecorded: &$host.unrecorded,
             ledger: &$host.ledger,
@@ -150,6 +153,7 @@ impl SimHost {
         let mut hands = hands!(self, &command, weather, ceph, judge);
         let acted = begun.act(&mut hands);
         let changed = hands.changed;
+        self.bury(&command.id, weather.now_ms, judge);
         Some(Deed { command, acted, changed })
     }
 
@@ -163,19 +167,35 @@ impl SimHost {
             return;
         }
         let undoing = at_work.command.id.direction == Direction::Undo;
+        let host = &mut *self;
         match (About::of(at_work.begun.action()), at_work.begun.action()) {
-            (About::Thing(thing), _) => {
-                let state = self.things.state(thing);
+            (About::Thing(thing), action) => {
+                let state = host.things.state(thing);
                 // What is there no more is not half undone, and what is done is not half done again.
                 if state.is_some() == undoing {
-                    self.things.set(thing, Some(State::Half));
+                    let mut hands = hands!(host, &at_work.command, weather, ceph, judge);
+                    let begins = if undoing {
+                        hands.site_changes_back(action, true).is_ok()
+                    } else {
+                        hands.site_changes(action, true).is_ok()
+                    };
+                    if begins {
+                        host.things.set(thing, Some(State::Half));
+                    }
                 }
             }
-            (About::Restart, Action::LibvirtRestart(restart)) if self.things.libvirtd != restart.expect => {
-                self.things.restart_begun = true;
+            (About::Restart, Action::LibvirtRestart(restart)) if host.things.libvirtd != restart.expect => {
+                host.things.restart_begun = true;
             }
             (About::Restart | About::Anchor | About::Trial(_) | About::Cluster, _) => {}
         }
+        self.bury(&at_work.command.id, weather.now_ms, judge);
+    }
+
+    /// P3: no guest ended by what an action did to the host.
+    fn bury(&mut self, by: &ActionId, now_ms: u64, judge: &mut Judge) {
+        let ended = self.those_who_ended(now_ms);
+        judge.check(Promise::P3, ended.is_empty(), || format!("{by} ended {}", ended.join(", ")));
     }
 
     /// The outcome goes to the ledger, and is what is told.

@@ -2,15 +2,17 @@
 //! host as they are at that instant.
 
 use super::ceph::{Deed, Seat};
+use super::site::Site;
 use super::things::{About, State, Things};
 use crate::ceph::{NEW_CEPH, OLD_CEPH};
 use crate::promise::{Judge, Promise};
 use replank_agent_core::act::{ActError, Failure, Report, Standing};
 use replank_agent_core::ledger::{MemoryLedger, Stage, Work, is_wanted_back};
-use replank_agent_core::{Command, Hands, Ledger, Moment};
+use replank_agent_core::{Command, Hands, Ledger, Moment, guard};
 use replank_common::UnixMs;
 use replank_common::action::{Action, TrialOf};
-use replank_common::finding::{Finding, Severity};
+use replank_common::census::Census;
+use replank_common::finding::Finding;
 use replank_common::ids::{ActionId, Epoch};
 use replank_common::outcome::Refusal;
 use replank_common::undo::{FileBefore, FileChange, UndoRecord};
@@ -45,6 +47,9 @@ pub(crate) enum Fortune {
 /// The hands of one agent for one command.
 pub(crate) struct SimHands<'a> {
     pub(super) things: &'a mut Things,
+    pub(super) site: &'a mut Site,
+    /// What the sources of a census taken now would say.
+    pub(super) census: Census,
     pub(super) executed: &'a mut BTreeMap<ActionId, u32>,
     pub(super) unrecorded: &'a BTreeMap<ActionId, u32>,
     pub(super) ledger: &'a MemoryLedger,
@@ -71,8 +76,8 @@ impl SimHands<'_> {
         }
     }
 
-    /// What is judged of every change: P3, P4 and P5.
-    fn touches(&mut self, action: &Action, record: &UndoRecord) {
+    /// What is judged of every change: P4 and P5.
+    fn touches(&mut self, record: &UndoRecord) {
         let id = &self.command.id;
         let entry = self.ledger.look_up(id).ok().flatten();
         let intent = entry.as_ref().is_some_and(|entry| {
@@ -83,11 +88,6 @@ impl SimHands<'_> {
         let late = matches!(self.command.work, Work::Do(_))
             && self.ledger.of_step(&id.run, &id.step).is_ok_and(|entries| is_wanted_back(id, &entries));
         self.judge.check(Promise::P5, !late, || format!("{id} is carried out after it was wanted back"));
-        let used = match About::of(action) {
-            About::Thing(thing) => self.things.is_used(thing),
-            About::Restart | About::Anchor | About::Trial(_) | About::Cluster => false,
-        };
-        self.judge.check(Promise::P3, !used, || format!("{id} changes what a guest uses, and ends it"));
     }
 
     pub(super) fn carried_out(&mut self) {
@@ -105,6 +105,7 @@ impl SimHands<'_> {
         self.changed = true;
         self.things.libvirtd = version.clone();
         self.things.restart_begun = false;
+        self.site.libvirtd_starts();
         Ok(())
     }
 }
@@ -126,16 +127,11 @@ impl Hands for SimHands<'_> {
         if self.fortune == Fortune::CannotTell {
             return Err("/proc cannot be read".to_owned());
         }
-        let used = matches!(About::of(action), About::Thing(thing) if self.things.is_used(thing));
-        let finding = Finding {
-            code: "RP4311".to_owned(),
-            host: None,
-            severity: Severity::Blocks,
-            subject: action.kind().to_owned(),
-            cause: "a guest uses it".to_owned(),
-            remedy: "move the guest away first".to_owned(),
-        };
-        Ok(used.then_some(finding).into_iter().collect())
+        let mut findings = self.site.judge_action(&self.census.host, action);
+        if guard::needs_agreement(action) {
+            findings.extend(guard::of_census(&self.census));
+        }
+        Ok(findings)
     }
 
     fn check(&mut self, action: &Action) -> Result<Standing, Refusal> {
@@ -147,7 +143,10 @@ impl Hands for SimHands<'_> {
         }
         Ok(match (About::of(action), action) {
             (About::Thing(thing), _) => match self.things.state(thing) {
-                None => Standing::Ready,
+                None => {
+                    self.looks(action, false)?;
+                    Standing::Ready
+                }
                 Some(State::Half) => Standing::Half,
                 Some(State::Done) => Standing::Done,
             },
@@ -194,7 +193,7 @@ impl Hands for SimHands<'_> {
     }
 
     fn apply(&mut self, action: &Action, record: &UndoRecord) -> Result<Report, ActError> {
-        self.touches(action, record);
+        self.touches(record);
         match self.fortune {
             Fortune::Refused => return Err(refusal("RP5103", "it would do more than the plan says").into()),
             Fortune::Failed => return Err(failure().into()),
@@ -204,11 +203,13 @@ impl Hands for SimHands<'_> {
             return self.apply_to_cluster(&deed);
         }
         let half = matches!(self.fortune, Fortune::FailedHalfWay | Fortune::FailedForGood);
+        let mut findings = Vec::new();
         match (About::of(action), action) {
             (About::Thing(thing), _) => {
                 let id = &self.command.id;
                 let done = self.things.state(thing) == Some(State::Done);
                 self.judge.check(Promise::P5, !done, || format!("{id} repeats blindly what is done"));
+                findings = self.site_changes(action, half)?;
                 self.changed = true;
                 self.things.set(thing, Some(if half { State::Half } else { State::Done }));
                 self.installs(action, NEW_CEPH);
@@ -226,7 +227,7 @@ impl Hands for SimHands<'_> {
             return Err(failure().into());
         }
         self.carried_out();
-        Ok(Report::default())
+        Ok(Report { changes: Vec::new(), findings })
     }
 
     fn verify(&mut self, action: &Action, _: &UndoRecord) -> Result<(), Failure> {
@@ -244,7 +245,7 @@ impl Hands for SimHands<'_> {
     }
 
     fn undo(&mut self, action: &Action, record: &UndoRecord) -> Result<Report, ActError> {
-        self.touches_back(action, record)?;
+        self.touches_back(record)?;
         if let Some(deed) = Deed::of(action) {
             return self.undo_on_cluster(&deed, record);
         }
@@ -252,6 +253,7 @@ impl Hands for SimHands<'_> {
             About::Thing(thing) => {
                 let half = self.is_half_way_back();
                 if self.things.state(thing).is_some() {
+                    self.site_changes_back(action, half)?;
                     self.changed = true;
                     self.things.set(thing, half.then_some(State::Half));
                     self.installs(action, OLD_CEPH);
@@ -307,12 +309,50 @@ impl Hands for SimHands<'_> {
 }
 
 impl SimHands<'_> {
-    /// Before anything is taken back: what a guest uses is refused, and so is what goes wrong.
-    fn touches_back(&mut self, action: &Action, record: &UndoRecord) -> Result<(), ActError> {
-        if matches!(About::of(action), About::Thing(thing) if self.things.is_used(thing)) {
-            return Err(refusal("RP5204", "a guest uses it").into());
+    /// The guard's word on a transaction of packages as it is resolved now.
+    fn looks(&self, action: &Action, back: bool) -> Result<Vec<Finding>, Refusal> {
+        match action {
+            Action::PackagesInstall(install) => {
+                self.site.look(&self.census.host, (install.manager, &install.install), back)
+            }
+            _ => Ok(Vec::new()),
         }
-        self.touches(action, record);
+    }
+
+    /// What an action does to the files of the host. A refusal: nothing.
+    pub(super) fn site_changes(&mut self, action: &Action, half: bool) -> Result<Vec<Finding>, Refusal> {
+        let findings = self.looks(action, false)?;
+        match action {
+            Action::PackagesStage(stage) => {
+                return self.site.stage(&self.census.host, stage.manager, &stage.install);
+            }
+            Action::PackagesInstall(install) => {
+                self.site.install(install.manager, &install.install, false, half);
+            }
+            _ => self.site.apply(action),
+        }
+        Ok(findings)
+    }
+
+    /// What taking an action back does to them.
+    pub(super) fn site_changes_back(&mut self, action: &Action, half: bool) -> Result<(), Refusal> {
+        self.looks(action, true)?;
+        if self.site.keeps_tree(action) {
+            return Err(refusal("RP5204", "a guest uses it"));
+        }
+        match action {
+            Action::PackagesInstall(install) => {
+                self.site.install(install.manager, &install.install, true, half);
+            }
+            _ if half => {}
+            _ => self.site.undo(action),
+        }
+        Ok(())
+    }
+
+    /// Before anything is taken back.
+    fn touches_back(&mut self, record: &UndoRecord) -> Result<(), ActError> {
+        self.touches(record);
         match self.fortune {
             Fortune::Refused if matches!(self.command.work, Work::Undo(_)) => {
                 Err(refusal("RP5305", "somebody changed it since").into())

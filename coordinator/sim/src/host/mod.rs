@@ -1,18 +1,20 @@
 //! A simulated host: guests with lives of their own, what actions change, and an agent with a durable ledger.
 //!
 //! The agent carries commands out by the rules of `replank_agent_core`, as a real one does; this room owns what those rules call
-//! ([`hands`](self)) and the world that they change. What waits on the agent's desk and what it answers to questions is a model.
+//! ([`hands`](self)) and the world that they change; its guard judges by theirs too, what guests depend on in [`site`](self). What waits on the agent's desk and what it answers to questions is a model.
 
 mod agent;
 #[expect(dead_code, reason = "no plan has a cluster yet")]
 mod ceph;
 mod hands;
+mod site;
 mod things;
 
 use agent::AtWork;
 pub(crate) use agent::{Look, Weather};
 pub(crate) use ceph::Seat;
 pub(crate) use hands::Fortune;
+pub(crate) use site::{Blueprint, KINDS, Site};
 pub(crate) use things::Things;
 
 use crate::plans::{NEW, OLD};
@@ -58,6 +60,7 @@ pub(crate) struct SimHost {
     at_work: Option<AtWork>,
     waiting: VecDeque<Command>,
     pub(crate) things: Things,
+    pub(crate) site: Site,
     /// How often each action was really carried out.
     executed: BTreeMap<ActionId, u32>,
     /// Actions whose end could not be written down, as often as that happened.
@@ -82,7 +85,7 @@ pub(crate) struct SimHost {
 }
 
 impl SimHost {
-    pub(crate) fn new(name: HostName, number: u128, guests: u128) -> Self {
+    pub(crate) fn new(name: HostName, number: u128, guests: u128, blueprint: &Blueprint) -> Self {
         let mut host = Self {
             name,
             boot: 1,
@@ -101,6 +104,7 @@ impl SimHost {
             at_work: None,
             waiting: VecDeque::new(),
             things: Things::new(),
+            site: Site::new(blueprint),
             executed: BTreeMap::new(),
             unrecorded: BTreeMap::new(),
             guests: BTreeMap::new(),
@@ -147,17 +151,19 @@ impl SimHost {
 
     pub(crate) fn start_guest(&mut self, uuid: GuestUuid, state: GuestState) {
         self.next_pid += 1;
-        let version = if self.is_renewed() { "10.0.2" } else { "7.2.0" };
+        let renewed = self.is_renewed();
+        let emulator = self.site.start(uuid, self.next_pid, renewed);
+        let version = if renewed { "10.0.2" } else { "7.2.0" };
         let guest = Guest {
             uuid,
-            name: format!("vm{}", uuid.0.as_u128() & 0xffff_ffff),
+            name: site::guest_name(uuid),
             incarnation: Incarnation {
                 boot_id: self.boot_id(),
                 pid: self.next_pid,
                 start_ticks: u64::from(self.next_pid) * 10,
             },
             state,
-            emulator: format!("/opt/qemu/{version}/bin/qemu-system-x86_64").into(),
+            emulator,
             emulator_deleted: false,
             qemu_version: Some(Version::new(version)),
             machine: Some("pc-i440fx-7.2".to_owned()),
@@ -170,12 +176,23 @@ impl SimHost {
     /// The agent, if it lives, sees the end.
     pub(crate) fn end_guest(&mut self, uuid: GuestUuid, cause: EndCause, now_ms: u64) {
         let at_ms = self.clock(now_ms);
+        self.site.forget(uuid);
         if let Some(guest) = self.guests.remove(&uuid)
             && self.agent_up
         {
             let Guest { name, incarnation, .. } = guest;
             self.ended.push(GuestEnd { uuid, name, incarnation, at_ms, cause });
         }
+    }
+
+    /// Guests that ended by what became of their host, and why.
+    pub(crate) fn those_who_ended(&mut self, now_ms: u64) -> Vec<String> {
+        let mut said = Vec::new();
+        for (uuid, why) in self.site.take_ended() {
+            said.push(format!("{} ({why})", site::guest_name(uuid)));
+            self.end_guest(uuid, EndCause::Unattributed { known: why }, now_ms);
+        }
+        said
     }
 
     pub(crate) fn hello(&self) -> Hello {
@@ -209,19 +226,32 @@ impl SimHost {
         self.agent_dies();
         self.powered = false;
         self.guests.clear();
+        self.site.loses_power();
         self.boot += 1;
         self.job_since = None;
     }
 
     pub(crate) fn census(&mut self, now_ms: u64) -> Census {
         self.sequence += 1;
-        let mut guests = self.guests.clone();
+        let mut census = self.looks_around(self.clock(now_ms));
+        census.guests = self.guests.clone();
+        for disagreement in &census.disagreements {
+            // Without its process a guest has no incarnation to be counted by: a census leaves it out.
+            if let Disagreement::Missing { guest, .. } = disagreement {
+                census.guests.remove(guest);
+            }
+        }
+        census.ended = self.ended.clone();
+        census
+    }
+
+    /// A census without guests: what the guard of an agent needs of one.
+    fn looks_around(&self, clock_ms: u64) -> Census {
         let disagreement = self.disagrees_since.map(|_| {
-            let hidden = if self.hides_a_guest { guests.pop_last() } else { None };
+            let hidden = self.guests.last_key_value().filter(|_| self.hides_a_guest);
             match hidden {
-                // Without its process a guest has no incarnation to be counted by: a census leaves it out.
                 Some((guest, Guest { name, .. })) => {
-                    Disagreement::Missing { guest, name, source: CensusSource::Proc }
+                    Disagreement::Missing { guest: *guest, name: name.clone(), source: CensusSource::Proc }
                 }
                 None => {
                     let why = "libvirtd does not answer".to_owned();
@@ -234,9 +264,9 @@ impl SimHost {
             boot_id: self.boot_id(),
             sequence: self.sequence,
             agent_start_ms: self.agent_start_ms,
-            taken_at_ms: self.clock(now_ms),
-            guests,
-            ended: self.ended.clone(),
+            taken_at_ms: clock_ms,
+            guests: BTreeMap::new(),
+            ended: Vec::new(),
             disagreements: disagreement.into_iter().collect(),
         }
     }

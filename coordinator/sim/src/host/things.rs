@@ -70,8 +70,6 @@ pub(crate) struct Things {
     states: BTreeMap<u64, State>,
     /// What an operator had done by hand before the run.
     by_hand: BTreeSet<u64>,
-    /// What guests use: whoever changes it ends one.
-    in_use: BTreeSet<u64>,
     /// The old libvirt cannot read a guest: the way back is refused.
     pub(crate) way_back_closed: bool,
 }
@@ -83,7 +81,6 @@ impl Things {
             restart_begun: false,
             states: BTreeMap::new(),
             by_hand: BTreeSet::new(),
-            in_use: BTreeSet::new(),
             way_back_closed: false,
         }
     }
@@ -108,22 +105,6 @@ impl Things {
             }
             About::Restart | About::Anchor | About::Trial(_) | About::Cluster => false,
         }
-    }
-
-    /// A guest begins to use what an action would change; whether there is such a thing.
-    pub(crate) fn use_it(&mut self, action: &Action) -> bool {
-        match About::of(action) {
-            About::Thing(thing) => self.in_use.insert(thing),
-            About::Restart | About::Anchor | About::Trial(_) | About::Cluster => false,
-        }
-    }
-
-    pub(crate) fn use_nothing(&mut self) {
-        self.in_use.clear();
-    }
-
-    pub(crate) fn is_used(&self, thing: u64) -> bool {
-        self.in_use.contains(&thing)
     }
 
     /// Whether what an action did, or a part of it, is still there, and was not there before the run.
