@@ -185,16 +185,29 @@ impl Fleet {
         !host.guests.is_empty() && !host.is_half_done() && host.site.use_it(action, way)
     }
 
+    /// Before the run: ten times as often as at a moment later on, for packages are fetched early.
+    pub(crate) fn offered_before(&mut self) {
+        for host in 0..self.hosts.len() {
+            if self.aside_below(100) < u64::from(self.profile.chance(Fault::PackageWouldHurt)) {
+                self.offer(host);
+            }
+        }
+    }
+
+    fn offer(&mut self, host: usize) {
+        let kind = usize::try_from(self.aside_below(KINDS as u64)).unwrap_or(0);
+        self.hosts[host].site.offers(kind);
+        self.about(host);
+        self.say_of(host, format!("is offered a package that would hurt, of kind {kind}"));
+        self.injected(Fault::PackageWouldHurt);
+    }
+
     /// What guests and packages do by themselves, of the chance that is apart: a package that would hurt comes along with the others, and
     /// a guest loads what it had not loaded yet.
     pub(crate) fn moment_aside(&mut self) {
         let host = usize::try_from(self.aside_below(self.hosts.len() as u64)).unwrap_or(0);
         if self.strikes_aside(Fault::PackageWouldHurt) {
-            let kind = usize::try_from(self.aside_below(KINDS as u64)).unwrap_or(0);
-            self.hosts[host].site.offers(kind);
-            self.about(host);
-            self.say_of(host, format!("is offered a package that would hurt, of kind {kind}"));
-            self.injected(Fault::PackageWouldHurt);
+            self.offer(host);
         }
         let guest = usize::try_from(self.aside_below(64)).unwrap_or(0);
         self.hosts[host].site.loads(guest);
@@ -284,7 +297,7 @@ impl Fleet {
     pub(crate) fn mend(&mut self, host: usize) {
         let at = &mut self.hosts[host];
         (at.job_since, at.disagrees_since) = (None, None);
-        at.site.mend();
+        at.site.mend(self.quiet);
         self.hurt_nobody(host);
         self.clear_the_way(host);
         if let Some(cluster) = self.cluster() {

@@ -299,6 +299,7 @@ impl Fleet {
     /// The coordinator and the agents start; the first to lead creates the run.
     pub(crate) fn begin(&mut self) {
         self.done_by_hand();
+        self.offered_before();
         self.at(0, Happening::CoordinatorStarts);
         for host in 0..self.hosts.len() {
             self.dial_soon(host, 10);

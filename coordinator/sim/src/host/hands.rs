@@ -310,7 +310,7 @@ impl Hands for SimHands<'_> {
 
 impl SimHands<'_> {
     /// The guard's word on a transaction of packages as it is resolved now.
-    fn looks(&self, action: &Action, back: bool) -> Result<Vec<Finding>, Refusal> {
+    fn looks(&mut self, action: &Action, back: bool) -> Result<Vec<Finding>, Refusal> {
         match action {
             Action::PackagesInstall(install) => {
                 self.site.look(&self.census.host, (install.manager, &install.install), back)

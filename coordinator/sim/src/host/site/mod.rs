@@ -73,6 +73,8 @@ pub(crate) struct Site {
     blueprint: Blueprint,
     disk: Disk,
     processes: BTreeMap<GuestUuid, Process>,
+    /// The guard said no because of what guests use or packages bring: somebody sees to it.
+    met: bool,
     /// What comes along when packages are fetched now.
     offered: Vec<Arc<Package>>,
     sets: BTreeMap<String, Set>,
@@ -118,6 +120,7 @@ impl Site {
             blueprint: blueprint.clone(),
             disk: Disk::new(blueprint.files.clone()),
             processes: BTreeMap::new(),
+            met: false,
             offered: Vec::new(),
             sets: BTreeMap::new(),
             kept: BTreeMap::new(),
@@ -259,12 +262,14 @@ impl Site {
     }
 
     /// The guard's word on an action.
-    pub(crate) fn judge_action(&self, host: &HostName, action: &Action) -> Vec<Finding> {
+    pub(crate) fn judge_action(&mut self, host: &HostName, action: &Action) -> Vec<Finding> {
         let usage = if guard::needs_usage(action) { self.usage() } else { Usage::default() };
-        guard::judge_action(host, action, &usage, &resolve)
+        let findings = guard::judge_action(host, action, &usage, &resolve);
+        self.met |= !findings.is_empty();
+        findings
     }
 
-    fn judge(&self, host: &HostName, set: &Set, to: To) -> Result<Vec<Finding>, Refusal> {
+    fn judge(&mut self, host: &HostName, set: &Set, to: To) -> Result<Vec<Finding>, Refusal> {
         let transaction = set.transaction(to);
         let situation = Situation {
             host,
@@ -273,7 +278,9 @@ impl Site {
             resolve: &resolve,
             follow: &follow,
         };
-        guard::verdict(Ok(guard::judge(&transaction, &situation)))
+        let verdict = guard::verdict(Ok(guard::judge(&transaction, &situation)));
+        self.met |= verdict.is_err();
+        verdict
     }
 
     fn is_kept(&self, place: &Path) -> bool {
@@ -310,7 +317,7 @@ impl Site {
 
     /// The guard's word on what is still to be done of a set, one way or the other.
     pub(crate) fn look(
-        &self,
+        &mut self,
         host: &HostName,
         (manager, pins): (PackageManager, &[PackagePin]),
         back: bool,
@@ -541,9 +548,13 @@ impl Site {
         }
     }
 
-    /// What passes by itself: what came along is withdrawn, and guests use nothing out of the way any more.
-    pub(crate) fn mend(&mut self) {
+    /// What is seen to once the guard has said no, and in a quiet phase in any case: what came along is withdrawn, and guests use nothing out
+    /// of the way any more.
+    pub(crate) fn mend(&mut self, quiet: bool) {
         self.everybody_loads();
+        if !std::mem::take(&mut self.met) && !quiet {
+            return;
+        }
         self.offered.clear();
         for set in self.sets.values_mut() {
             let hostile = |package: &Arc<Package>| package.name.starts_with(hostile::NAME);
