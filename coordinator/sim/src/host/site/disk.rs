@@ -36,6 +36,8 @@ pub(super) struct Disk {
     first: Arc<BTreeMap<PathBuf, File>>,
     changed: BTreeMap<PathBuf, Option<File>>,
     next_inode: u64,
+    /// Grows with each change.
+    changes: u64,
 }
 
 /// What every host has when a voyage begins. `prefix` is that of its build of qemu.
@@ -56,12 +58,16 @@ pub(super) fn first(prefix: &Path) -> BTreeMap<PathBuf, File> {
 
 impl Disk {
     pub(super) fn new(first: Arc<BTreeMap<PathBuf, File>>) -> Self {
-        Self { first, changed: BTreeMap::new(), next_inode: 1_000 }
+        Self { first, changed: BTreeMap::new(), next_inode: 1_000, changes: 0 }
     }
 
     /// Whether nothing was changed yet.
     pub(super) fn is_first(&self) -> bool {
         self.changed.is_empty()
+    }
+
+    pub(super) fn changes(&self) -> u64 {
+        self.changes
     }
 
     pub(super) fn get(&self, path: &Path) -> Option<File> {
@@ -80,11 +86,16 @@ impl Disk {
     }
 
     pub(super) fn is_directory(&self, path: &Path) -> bool {
-        self.get(path).is_none() && !self.below(path).is_empty()
+        let from = (Bound::Excluded(path), Bound::Unbounded);
+        let first = self.first.range::<Path, _>(from).map(|(path, _)| path);
+        let changed = self.changed.range::<Path, _>(from).map(|(path, _)| path);
+        let is_inside = |inside: &&PathBuf| inside.starts_with(path);
+        first.take_while(is_inside).chain(changed.take_while(is_inside)).any(|path| self.get(path).is_some())
     }
 
     /// A new file by this name; who has the old one open keeps it.
     pub(super) fn put(&mut self, path: &Path, build: u64) {
+        self.changes += 1;
         self.next_inode += 1;
         self.changed.insert(path.to_owned(), Some(File { inode: self.next_inode, build }));
     }
@@ -93,6 +104,7 @@ impl Disk {
     pub(super) fn overwrite(&mut self, path: &Path, build: u64) {
         match self.get(path) {
             Some(File { inode, .. }) => {
+                self.changes += 1;
                 self.changed.insert(path.to_owned(), Some(File { inode, build }));
             }
             None => self.put(path, build),
@@ -101,6 +113,7 @@ impl Disk {
 
     pub(super) fn remove(&mut self, path: &Path) {
         let paths: Vec<PathBuf> = self.below(path).into_iter().map(|(path, _)| path).collect();
+        self.changes += 1;
         for path in paths {
             self.changed.insert(path, None);
         }

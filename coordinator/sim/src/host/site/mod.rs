@@ -49,6 +49,8 @@ struct Process {
     pid: u32,
     image: Arc<Image>,
     extra: Option<Box<Extra>>,
+    /// After how many changes of the disk all that it may load was found.
+    fits_at: Option<u64>,
     /// No name leads to its monitor's socket any more.
     unreachable: bool,
 }
@@ -150,7 +152,7 @@ impl Site {
         } else {
             Arc::new(image(&self.disk, &prefix))
         };
-        self.processes.insert(uuid, Process { pid, image, extra: None, unreachable: false });
+        self.processes.insert(uuid, Process { pid, image, extra: None, fits_at: None, unreachable: false });
         emulator
     }
 
@@ -187,26 +189,36 @@ impl Site {
     }
 
     fn loads_all(&mut self, uuid: GuestUuid) {
-        let Some(process) = self.processes.get(&uuid) else { return };
+        let changes = self.disk.changes();
+        let known = |process: &&Process| process.fits_at != Some(changes);
+        let Some(process) = self.processes.get(&uuid).filter(known) else { return };
+        match self.lacks(process) {
+            Some(path) => {
+                let why = format!("{} is not what it may load any more", path.display());
+                self.ends(uuid, why);
+            }
+            None => {
+                self.processes.entry(uuid).and_modify(|process| process.fits_at = Some(changes));
+            }
+        }
+    }
+
+    /// What a process may load, and would not find or not take.
+    fn lacks(&self, process: &Process) -> Option<PathBuf> {
         let lacks = |(path, build): &&(PathBuf, Option<u64>), optional: bool| {
             let now = self.disk.get(path).map(|file| file.build);
             let fits = match (build, now) {
-                (None, now) => now.is_some() || optional,
+                (None, now) => now.is_some() != optional,
                 (Some(build), now) => now == Some(*build),
             };
             let copies = || self.kept.values().filter_map(|(_, files)| files.get(path));
             !fits && !copies().any(|copy| build.is_none_or(|build| build == copy.build))
         };
-        // What was not there when it was looked for must not be there as something foreign.
-        let foreign =
-            |(path, build): &&(PathBuf, Option<u64>)| build.is_none() && self.disk.get(path).is_some();
         let extra = process.extra.as_ref().map(|extra| extra.later.as_slice()).unwrap_or_default();
         let lacking = process.image.later.iter().find(|later| lacks(later, false));
-        let lacking = lacking.or_else(|| extra.iter().find(|later| lacks(later, true) || foreign(later)));
-        if let Some((path, _)) = lacking {
-            let why = format!("{} is not what it may load any more", path.display());
-            self.ends(uuid, why);
-        }
+        // What was not there when it was looked for must not be there as something foreign.
+        let lacking = lacking.or_else(|| extra.iter().find(|later| lacks(later, true)));
+        lacking.map(|(path, _)| path.clone())
     }
 
     /// libvirtd starts anew, and takes over whom it can.
@@ -470,7 +482,10 @@ impl Site {
                 self.disk.remove(&tree.prefix);
                 self.trees.remove(&tree.prefix);
             }
-            Action::TreeRetain(retain) => drop(self.kept.remove(&retain.name)),
+            Action::TreeRetain(retain) => {
+                self.kept.remove(&retain.name);
+                self.processes.values_mut().for_each(|process| process.fits_at = None);
+            }
             _ => {}
         }
     }
@@ -542,6 +557,7 @@ impl Site {
         match self.processes.values_mut().next() {
             Some(process) if process.extra.is_none() => {
                 process.extra = Some(Box::new(extra));
+                process.fits_at = None;
                 true
             }
             Some(_) | None => false,
@@ -556,14 +572,30 @@ impl Site {
             return;
         }
         self.offered.clear();
-        for set in self.sets.values_mut() {
+        self.processes.values_mut().for_each(|process| process.extra = None);
+        for (key, mut set) in std::mem::take(&mut self.sets) {
             let hostile = |package: &Arc<Package>| package.name.starts_with(hostile::NAME);
             if let Some(first) = set.packages.iter().position(hostile) {
-                set.packages.truncate(first);
-                set.at_new.retain(|at| *at < first);
+                for (at, package) in set.packages.split_off(first).into_iter().enumerate() {
+                    if set.at_new.remove(&(first + at)) {
+                        self.put_back_by_hand(set.manager, &package);
+                    }
+                }
+            }
+            self.sets.insert(key, set);
+        }
+    }
+
+    /// Somebody takes an installed package back, without its scripts, and sees to the guests that have begun with it.
+    fn put_back_by_hand(&mut self, manager: PackageManager, package: &Package) {
+        self.bring(manager, package, To::Old, false);
+        let lacking = self.processes.iter().filter(|(_, process)| self.lacks(process).is_some());
+        let lacking: Vec<GuestUuid> = lacking.map(|(uuid, _)| *uuid).collect();
+        for uuid in lacking {
+            if let Some(process) = self.processes.get_mut(&uuid) {
+                process.image = Arc::new(image(&self.disk, &process.image.prefix));
             }
         }
-        self.processes.values_mut().for_each(|process| process.extra = None);
     }
 
     /// The guests that run from a tree that could not be removed for their sake.
