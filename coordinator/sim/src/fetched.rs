@@ -33,7 +33,7 @@ pub(crate) fn index(shape: plans::Shape) -> Arc<Index> {
             }),
             _ => continue,
         };
-        step.work = Work::Act(action);
+        step.work = Arc::new(Work::Act(action));
     }
     let renamed = |id: &mut StepId| {
         if let Some(host) = id.as_str().strip_suffix(".try-new") {
