@@ -18,8 +18,12 @@ use serde_json::Value;
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
 
-/// Between two looks.
-const PAUSE: Duration = Duration::from_secs(1);
+#[cfg(test)]
+#[path = "ceph_tests.rs"]
+mod tests;
+
+/// Between two looks of which the first missed something. A look itself takes a second or two.
+const PAUSE: Duration = Duration::from_millis(300);
 
 fn seen(answer: Result<Seen, CephError>) -> ReadingValue {
     match answer {
@@ -64,13 +68,17 @@ fn health_of(ceph: &Ceph<'_>) -> Result<Health, CephError> {
     Ok(Health::read("ceph health", &ceph.ask(&["health", "detail"])?)?)
 }
 
-/// Looks until nothing has been missing for as long as two looks must be apart, or for as long as one looks at most.
+/// Looks until nothing is missing, and once more as soon as that counts; or for as long as one looks at most.
 pub(super) fn settle(host: &Host, osds: &[u32], version: &Version) -> ReadingValue {
+    settle_within(host, osds, version, Duration::from_millis(LOOKING_MS))
+}
+
+fn settle_within(host: &Host, osds: &[u32], version: &Version, most: Duration) -> ReadingValue {
     let (ceph, of, began) = (Ceph::new(host), set(osds), Instant::now());
     let look = || {
+        let after_ms = u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX);
         let map = ceph.osd_dump()?;
         let metadata = ceph.osd_metadata(&map)?;
-        let after_ms = u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX);
         Ok::<_, CephError>(Look::new(after_ms, map, metadata, ceph.pg_dump()?, &of))
     };
     let mut first: Option<Look> = None;
@@ -79,22 +87,21 @@ pub(super) fn settle(host: &Host, osds: &[u32], version: &Version) -> ReadingVal
             Ok(now) => now,
             Err(error) => return cannot_tell(error),
         };
-        let looks = if now.misses(&of, version).is_empty() {
-            let since = first.get_or_insert_with(|| now.clone());
-            if now.after_ms.saturating_sub(since.after_ms) >= LOOKS_APART_MS {
-                return seen(Ok(Seen::Settle(Settle { looks: vec![since.clone(), now] })));
+        let good = now.misses(&of, version).is_empty();
+        match (first.take(), good) {
+            // The second good look, late enough: the pause below saw to that.
+            (Some(first), true) => return seen(Ok(Seen::Settle(Settle { looks: vec![first, now] }))),
+            (None, true) => {
+                // One that has begun to be clean is looked at to the end, whatever the time.
+                let again_ms = now.after_ms + LOOKS_APART_MS;
+                std::thread::sleep(Duration::from_millis(again_ms).saturating_sub(began.elapsed()));
+                first = Some(now);
             }
-            vec![since.clone(), now]
-        } else {
-            first = None;
-            vec![now]
-        };
-        // One that has begun to be clean is looked at to the end.
-        let most = if first.is_some() { LOOKING_MS + LOOKS_APART_MS } else { LOOKING_MS };
-        if began.elapsed() >= Duration::from_millis(most) {
-            return seen(Ok(Seen::Settle(Settle { looks })));
+            (_, false) if began.elapsed() >= most => {
+                return seen(Ok(Seen::Settle(Settle { looks: vec![now] })));
+            }
+            (_, false) => std::thread::sleep(PAUSE),
         }
-        std::thread::sleep(PAUSE);
     }
 }
 

@@ -1,0 +1,191 @@
+//! Readings of a cluster that answers with the documents of each release.
+
+use super::*;
+use crate::actions::testing::World;
+use crate::host::command::{Command, CommandError, Output, Programs};
+use replank_ceph::PgId;
+use replank_ceph::redundancy::Answer;
+use replank_ceph::seen::{Settling, Stop};
+use replank_common::reading::ReadingRequest;
+use std::path::Path;
+use std::sync::{Arc, Mutex};
+
+/// `ceph`, of which each question finds its document in a folder.
+#[derive(Debug)]
+struct Documents {
+    release: &'static str,
+    /// How many lists of groups are still to tell of one that peers.
+    peering: Mutex<u32>,
+    asked: Mutex<Vec<String>>,
+}
+
+impl Documents {
+    fn read(&self, name: &str) -> String {
+        let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../common/ceph/tests/ceph/testdata");
+        std::fs::read_to_string(folder.join(self.release).join(name)).unwrap()
+    }
+
+    fn answer(&self, question: &str) -> Option<String> {
+        let booted = r#"{ "id": 5, "ceph_version": "ceph version 16.2.15 (618f) pacific (stable)" }"#;
+        match question {
+            "osd dump" => Some(self.read("osd-dump.json")),
+            "osd tree" => Some(self.read("osd-tree.json")),
+            "quorum_status" => Some(self.read("quorum-status.json")),
+            "health detail" => Some(self.read("health.json")),
+            "pg dump" => {
+                // osd.5 has two groups that are not clean in the documents, for good; here they become so.
+                let list = self.read("pg-dump.json").replace("active+undersized+degraded", "active+clean");
+                let mut peering = self.peering.lock().unwrap();
+                let list = if *peering > 0 { list.replacen("active+clean", "peering", 7) } else { list };
+                *peering = peering.saturating_sub(1);
+                Some(list)
+            }
+            // Hammer insists on a number, and its document has none.
+            "osd metadata" if self.release == "hammer" => None,
+            "osd metadata" => Some(format!("[{booted}]")),
+            one if one.starts_with("osd metadata ") => Some(booted.replace("\"id\": 5, ", "")),
+            _ => None,
+        }
+    }
+}
+
+impl Programs for Documents {
+    fn run(&self, command: &Command) -> Result<Output, CommandError> {
+        assert_eq!(command.program, "ceph");
+        let arguments: Vec<&str> = command.arguments.iter().map(|word| word.to_str().unwrap()).collect();
+        let ["--connect-timeout", _, "--format", "json", question @ ..] = &arguments[..] else {
+            panic!("it could hang, or answer in words: {arguments:?}")
+        };
+        let question = question.join(" ");
+        let said = self.answer(&question);
+        self.asked.lock().unwrap().push(question);
+        let code = Some(i32::from(said.is_none()));
+        let stdout = said.unwrap_or_default().into_bytes();
+        Ok(Output { code, signal: None, stdout, stderr: Vec::new(), took: Duration::ZERO })
+    }
+}
+
+fn asked_of(release: &'static str, peering: u32) -> (World, Arc<Documents>) {
+    let mut world = World::new();
+    let documents = Documents { release, peering: Mutex::new(peering), asked: Mutex::default() };
+    let documents = Arc::new(documents);
+    world.host.programs = documents.clone();
+    (world, documents)
+}
+
+/// The answer, through its form on the wire.
+fn read(world: &World, request: &ReadingRequest) -> Seen {
+    match crate::readings::answer(&world.host, request) {
+        ReadingValue::Ceph(text) => Seen::read(&text).unwrap(),
+        other => panic!("{request:?}: {other:?}"),
+    }
+}
+
+#[test]
+fn a_stop_is_answered_with_what_decides_it_in_the_dialect_of_every_release() {
+    for release in ["hammer", "jewel", "luminous", "nautilus", "octopus"] {
+        let (world, documents) = asked_of(release, 0);
+        let Seen::Stop(stop) = read(&world, &ReadingRequest::CephStop { osds: vec![5] }) else { panic!() };
+        let Stop { osds, pgs, tree, .. } = &*stop;
+        let five = OsdId(5);
+        let groups: Vec<PgId> = pgs.pgs.pgs.iter().map(|pg| pg.id).collect();
+        assert!(!groups.is_empty() && groups.len() < 16, "{release}: {groups:?}");
+        assert!(
+            pgs.pgs.pgs.iter().all(|pg| pg.up.iter().chain(&pg.acting).flatten().any(|osd| *osd == five))
+        );
+        assert_eq!(pgs.listed.values().map(|listed| listed.count).sum::<u32>(), 16, "{release}");
+        assert!(osds.osds.contains_key(&five));
+        assert!(tree.as_ref().unwrap().leaves.iter().all(|leaf| leaf.osd == five), "{release}");
+        // The list is older than the map, never the other way round.
+        assert_eq!(documents.asked.lock().unwrap()[0], "pg dump", "{release}");
+        // `scratch` has two copies: without consent nothing of it may stop.
+        let none = BTreeSet::new();
+        let verdict = stop.judge(&[five].into(), &none, &[]).unwrap();
+        assert_eq!(verdict.answer, Answer::NotSafe, "{release}: {verdict:#?}");
+        // What the cut says is what the whole says.
+        let ceph = Ceph::new(&world.host);
+        let whole = (ceph.osd_dump().unwrap(), ceph.pg_dump().unwrap());
+        let set = replank_ceph::redundancy::StopSet { osds: [five].into(), ..Default::default() };
+        let judged = replank_ceph::redundancy::Redundancy::new(&whole.0, &whole.1, &BTreeSet::new());
+        let pgs_of = |verdict: &replank_ceph::redundancy::Verdict| {
+            let pg = |objection: &replank_ceph::redundancy::Objection| {
+                matches!(objection, replank_ceph::redundancy::Objection::Pg(_)).then(|| objection.clone())
+            };
+            verdict.objections.iter().filter_map(pg).collect::<Vec<_>>()
+        };
+        assert_eq!(pgs_of(&verdict), pgs_of(&judged.judge(&set, None)), "{release}");
+    }
+}
+
+#[test]
+fn scrubs_reasons_and_mons_are_told_in_the_dialect_of_every_release() {
+    for release in ["hammer", "jewel", "luminous", "nautilus", "octopus"] {
+        let (world, _) = asked_of(release, 0);
+        let Seen::Groups(groups) = read(&world, &ReadingRequest::CephGroups) else { panic!() };
+        assert_eq!((groups.scrubs(), groups.unclear()), (1, 0), "{release}");
+        assert_eq!(groups.scrubbing, ["1.3".parse().unwrap()]);
+        let Seen::Health(health) = read(&world, &ReadingRequest::CephHealth) else { panic!() };
+        assert!(health.reasons.iter().any(|reason| reason.text.contains("noscrub")), "{release}: {health:?}");
+        let Seen::Mons(quorum) = read(&world, &ReadingRequest::CephMons) else { panic!() };
+        assert_eq!(quorum.mons.len(), 3, "{release}");
+    }
+}
+
+#[test]
+fn settling_is_looked_at_until_it_is_so_and_then_once_more_five_seconds_later() {
+    // Of Hammer, which is asked about one OSD at a time.
+    let (world, documents) = asked_of("hammer", 1);
+    let version = Version::new("16.2.15");
+    let began = Instant::now();
+    let request = ReadingRequest::CephSettle { osds: vec![5], version: version.clone() };
+    let Seen::Settle(settle) = read(&world, &request) else { panic!() };
+    assert_eq!(settle.judge(&[OsdId(5)].into(), &version), Settling::Settled);
+    assert!(settle.looks.iter().all(|look| look.osds.osds.len() == 1), "cut down");
+    // One look in vain, and the two that count.
+    let lists = documents.asked.lock().unwrap().iter().filter(|asked| *asked == "pg dump").count();
+    assert_eq!(lists, 3);
+    assert!(began.elapsed() < Duration::from_secs(9), "{:?}", began.elapsed());
+}
+
+#[test]
+fn what_does_not_settle_is_answered_with_what_is_missing() {
+    let (world, _) = asked_of("nautilus", u32::MAX);
+    let value = settle_within(&world.host, &[5], &Version::new("16.2.15"), Duration::ZERO);
+    let ReadingValue::Ceph(text) = value else { panic!("{value:?}") };
+    let Seen::Settle(settle) = Seen::read(&text).unwrap() else { panic!("{text}") };
+    let osds = [OsdId(5)].into();
+    let judged = settle.judge(&osds, &Version::new("16.2.15"));
+    assert!(matches!(&judged, Settling::Misses(_, misses) if !misses.is_empty()), "{judged:?}");
+    // Another version than the one that is waited for is missed as well.
+    assert!(matches!(settle.judge(&osds, &Version::new("17.2.0")), Settling::Misses(..)));
+}
+
+#[test]
+fn a_cluster_that_does_not_answer_cannot_be_told() {
+    let (world, _) = asked_of("no-such-release", 0);
+    // Every question to it fails.
+    #[derive(Debug)]
+    struct Silent;
+    impl Programs for Silent {
+        fn run(&self, command: &Command) -> Result<Output, CommandError> {
+            assert!(command.arguments.iter().any(|word| word == "--connect-timeout"));
+            let stderr = b"[errno 110] error connecting to the cluster".to_vec();
+            Ok(Output { code: Some(1), signal: None, stdout: Vec::new(), stderr, took: Duration::ZERO })
+        }
+    }
+    let mut world = world;
+    world.host.programs = Arc::new(Silent);
+    for request in [
+        ReadingRequest::CephStop { osds: vec![1] },
+        ReadingRequest::CephSettle { osds: vec![1], version: Version::new("16.2.15") },
+        ReadingRequest::CephMap,
+        ReadingRequest::CephMons,
+        ReadingRequest::CephGroups,
+        ReadingRequest::CephHealth,
+        ReadingRequest::CephCluster,
+    ] {
+        let value = crate::readings::answer(&world.host, &request);
+        let ReadingValue::CannotTell { why } = value else { panic!("{request:?}: {value:?}") };
+        assert!(why.contains("connecting to the cluster"), "{request:?}: {why}");
+    }
+}
