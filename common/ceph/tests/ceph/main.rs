@@ -7,6 +7,7 @@ mod pages;
 mod property;
 mod recorded;
 mod safety;
+mod seen;
 mod settled;
 mod waves;
 mod world;
