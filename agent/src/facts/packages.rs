@@ -6,7 +6,7 @@ use replank_common::facts::{PackageFact, PackageManager};
 use std::collections::BTreeMap;
 
 /// Beginnings of names of packages whose upgrade can touch a guest, or that replank's own steps need.
-const RELEVANT: [&str; 31] = [
+const RELEVANT: [&str; 36] = [
     "libvirt",
     "qemu",
     "seabios",
@@ -18,10 +18,15 @@ const RELEVANT: [&str; 31] = [
     "aavmf",
     "librbd",
     "librados",
+    "libcephfs",
+    "librgw",
     "ceph",
     "python3-ceph",
     "python3-rados",
     "python3-rbd",
+    "python3-rgw",
+    "python-rados",
+    "python-rbd",
     "openvswitch",
     "swtpm",
     "virtiofsd",
