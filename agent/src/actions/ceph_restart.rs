@@ -23,7 +23,7 @@ use crate::host::notes;
 use crate::host::proc;
 use crate::host::systemd::SystemdError;
 use replank_common::action::CephRestart;
-use replank_common::ceph::CephDaemon;
+use replank_common::ceph::{CephDaemon, CephKind};
 use replank_common::outcome::{Change, Refusal};
 use replank_common::undo::UndoRecord;
 use replank_common::version::Version;
@@ -75,6 +75,27 @@ impl<'a> Restart<'a> {
 
     fn is_new(self, standing: &Standings<'_>) -> bool {
         standing.running.is_some() && standing.version.as_ref() == Some(&self.of.expect)
+    }
+
+    /// The first MON of the list that does not say itself that it is in quorum. The others may count it in still, right after its restart.
+    fn outside(self) -> Option<&'a CephDaemon> {
+        let ceph = Ceph::new(self.host);
+        let mut mons = self.of.daemons.iter().filter(|daemon| daemon.kind == CephKind::Mon);
+        mons.find(|mon| !ceph.in_quorum(mon).unwrap_or(false))
+    }
+
+    /// Waits until every MON of the list is in quorum.
+    fn join(self) -> Result<(), Failure> {
+        let begun = Instant::now();
+        while let Some(mon) = self.outside() {
+            if begun.elapsed() > Duration::from_millis(self.of.start_ms) {
+                let said = Daemon::new(self.host, mon).last_words();
+                let text = format!("{mon} runs and is not in quorum; it said: {said}");
+                return Err(failure(codes::CEPH_START, text, REMEDY));
+            }
+            std::thread::sleep(POLL);
+        }
+        Ok(())
     }
 
     /// Stops `old` side by side. Those that are gone, and what went wrong with the others.
@@ -164,7 +185,7 @@ impl Perform for CephRestart {
         let begun: Option<Begun> =
             notes::read(host, KIND, &of.key()).map_err(|error| file_refusal(&error))?;
         if standings.iter().all(|standing| of.is_new(standing)) {
-            return Ok(Standing::Done);
+            return Ok(if of.outside().is_none() { Standing::Done } else { Standing::Half });
         }
         if let Some(down) = standings.iter().find(|standing| standing.running.is_none())
             && begun.is_none()
@@ -251,6 +272,7 @@ impl Perform for CephRestart {
                 changes.push(restarted(one.name, one.version.as_ref(), &self.expect));
             }
         }
+        of.join()?;
         notes::forget(host, KIND, &of.key()).map_err(|error| file_refusal(&error))?;
         Ok(Report { changes, findings: Vec::new() })
     }
@@ -268,7 +290,10 @@ impl Perform for CephRestart {
                 return Err(failure(codes::CEPH_START, format!("{} {is}", one.name), REMEDY));
             }
         }
-        Ok(())
+        match of.outside() {
+            None => Ok(()),
+            Some(mon) => Err(failure(codes::CEPH_START, format!("{mon} is not in quorum"), REMEDY)),
+        }
     }
 
     fn undo(&self, _host: &Host, _record: &UndoRecord, _progress: Progress<'_>) -> Result<Report, ActError> {

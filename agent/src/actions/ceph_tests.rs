@@ -40,6 +40,8 @@ struct Cluster {
     installed: String,
     /// Daemons that end right after they were started.
     broken: BTreeSet<String>,
+    /// MONs that run and find no quorum.
+    outside: BTreeSet<String>,
     stops: Vec<String>,
     starts: Vec<String>,
     next_pid: u32,
@@ -141,6 +143,10 @@ impl Fake {
             }
             ["config", "rm", section, name] => {
                 cluster.settings.remove(&(section.to_owned(), name.to_owned()));
+            }
+            ["daemon", name, "mon_status"] => {
+                let state = if cluster.outside.contains(name) { "probing" } else { "peon" };
+                return cluster.running.get(name).map(|_| json!({ "state": state }).to_string());
             }
             ["daemon", name, "version"] => {
                 return Some(json!({ "version": cluster.running.get(name)?.1 }).to_string());
@@ -357,6 +363,20 @@ fn nothing_stops_while_an_osd_elsewhere_is_down() {
 fn a_mon_stops_only_if_the_others_are_a_quorum() {
     let (_world, host, fake) = cluster();
     act(&restart(&["mon.ceph1"]), &host).unwrap();
+    assert_eq!(fake.cluster.lock().unwrap().stops, ["mon.ceph1"]);
+}
+
+#[test]
+fn a_mon_is_back_when_it_says_itself_that_it_is_in_quorum() {
+    let (_world, host, fake) = cluster();
+    fake.cluster.lock().unwrap().outside.insert("mon.ceph1".to_owned());
+    let action = restart(&["mon.ceph1"]);
+    let failed = act(&action, &host).unwrap_err().to_string();
+    assert!(failed.contains("mon.ceph1 runs and is not in quorum; it said: unable to open"), "{failed}");
+    // Tried again it is waited for, and not stopped once more.
+    assert_eq!(action.check(&host).unwrap(), Standing::Half);
+    fake.cluster.lock().unwrap().outside.clear();
+    assert_eq!(action.check(&host).unwrap(), Standing::Done);
     assert_eq!(fake.cluster.lock().unwrap().stops, ["mon.ceph1"]);
 }
 

@@ -146,6 +146,16 @@ impl<'h> Ceph<'h> {
         })
     }
 
+    /// Whether a MON of this host says itself that it is in quorum. What the others say right after its restart may be from before it.
+    ///
+    /// # Errors
+    /// It does not answer.
+    pub fn in_quorum(&self, mon: &CephDaemon) -> Result<bool, CephError> {
+        let answer = self.socket(mon, &["mon_status"])?;
+        let said: serde_json::Value = serde_json::from_slice(&answer).unwrap_or_default();
+        Ok(matches!(said["state"].as_str(), Some("leader" | "peon")))
+    }
+
     /// Asks a daemon of this host over its admin socket, which needs no quorum.
     ///
     /// # Errors
