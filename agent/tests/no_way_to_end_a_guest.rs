@@ -25,11 +25,16 @@ const TRIAL: (&str, &str) =
 const TRACER: (&str, &str) =
     ("host/opens.rs", "takes the stop with which a traced child of a program of its own begins");
 
+const CEPH: (&str, &str) = (
+    "host/ceph/daemon.rs",
+    "asks a daemon of Ceph to end that its pid file names, if its program and its id are the daemon's",
+);
+
 const RULES: &[Rule] = &[
     Rule { word: "kill_process", except: &[OWN_PROGRAMS, TRIAL] },
     Rule { word: ".kill()", except: &[OWN_CLIENT, TRIAL] },
     Rule { word: "signal::kill", except: &[] },
-    Rule { word: "pidfd_send_signal", except: &[] },
+    Rule { word: "pidfd_send_signal", except: &[CEPH] },
     Rule { word: "tgkill", except: &[] },
     Rule { word: "\"kill\"", except: &[GUARD] },
     Rule { word: "\"destroy\"", except: &[GUARD] },

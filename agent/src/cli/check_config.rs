@@ -94,7 +94,7 @@ mod tests {
             "  this host is compute1\n",
             "  no coordinator is named; `replank-agent enrol` names one\n",
             "  no metrics are served\n",
-            "  allowed: files, units; refused: repositories, packages, trees, libvirt\n",
+            "  allowed: files, units; refused: repositories, packages, trees, libvirt, ceph\n",
             "  no trees may be put\n",
             "  files may be written at or below /etc/libvirt, ",
         ] {
