@@ -204,8 +204,10 @@ impl HostSeen {
         self.link == LinkSeen::Up
     }
 
-    /// Whether it can be told that the host's guests are well: linked, and the newest census agrees.
+    /// Whether it cannot be told that the host's guests are well: that takes a link, and a census that came over it and agrees. One from
+    /// before the link tells nothing of the time between.
     pub(in crate::run) fn is_blind(&self) -> bool {
-        !self.is_up() || self.census.as_ref().is_none_or(|census| !census.disagreements.is_empty())
+        let since_link = self.census.as_ref().filter(|census| census.received_ms >= self.link_since_ms);
+        !self.is_up() || since_link.is_none_or(|census| !census.disagreements.is_empty())
     }
 }
