@@ -13,7 +13,7 @@ use super::ceph_answer::{ceph_failure, ceph_refusal};
 use super::{ActError, Failure, Host, Perform, Progress, Report, Standing};
 use crate::codes;
 use crate::host::ceph::{Ceph, CephError};
-use replank_ceph::require::{is_required, speaks_msgr2, too_old};
+use replank_ceph::require::{is_required, second_messenger, too_old};
 use replank_common::action::CephRequire;
 use replank_common::ceph::Requirement;
 use replank_common::outcome::Refusal;
@@ -23,7 +23,10 @@ use replank_common::undo::UndoRecord;
 fn is_done(what: &Requirement, host: &Host) -> Result<bool, CephError> {
     let ceph = Ceph::new(host);
     match what {
-        Requirement::EnableMsgr2 => Ok(speaks_msgr2(&ceph.ask(&["mon", "dump"])?)),
+        Requirement::EnableMsgr2 => {
+            let mons = second_messenger(&ceph.ask(&["mon", "dump"])?);
+            Ok(mons.is_some_and(|mons| mons.into_values().all(|has| has)))
+        }
         Requirement::SortBitwise | Requirement::RequireJewelOsds | Requirement::RequireOsdRelease { .. } => {
             Ok(is_required(what, &ceph.osd_dump()?))
         }

@@ -11,8 +11,8 @@
 //! | some started | those new | `Half`: the rest is started, the new ones are left alone |
 //! | all started | done | `check` says done |
 //!
-//! Whatever goes wrong with one daemon, every other one that was stopped is started again: one that could serve is never left down. None is ended by force; one that does
-//! not end in its time is left running, and the step fails.
+//! Whatever goes wrong with one daemon, every other one that was stopped is started again: one that could serve is never left down. The agent ends none by force; one that
+//! does not end in its time fails the step (systemd itself may end it by force when its `TimeoutStopSec` has passed).
 
 use super::answer::{change, failure, file_refusal, refusal, systemd_failure, systemd_refusal};
 use super::ceph_safe::may_stop;
@@ -195,6 +195,10 @@ impl Perform for CephRestart {
                 format!("{} does not run, and replank did not stop it", down.name),
                 "see why it is down, and start it; then retry",
             ));
+        }
+        // Ours to bring up, whatever is on disk by now.
+        if begun.is_some() && standings.iter().any(|standing| standing.running.is_none()) {
+            return Ok(Standing::Half);
         }
         let kinds: BTreeSet<_> = standings
             .iter()

@@ -418,6 +418,18 @@ fn a_restart_goes_on_after_a_crash_at_any_instant() {
 }
 
 #[test]
+fn what_a_try_left_down_comes_up_whatever_is_on_disk_by_now() {
+    let (_world, host, fake) = cluster();
+    let action = restart(&["osd.0", "osd.1"]);
+    crash_at(&action, &host, &UndoRecord::Nothing, "ceph-restart: stopped");
+    fake.cluster.lock().unwrap().installed = "16.2.14".to_owned();
+    assert_eq!(action.check(&host).unwrap(), Standing::Half);
+    let failed = action.apply(&host, &UndoRecord::Nothing, &|_, _| {}).unwrap_err().to_string();
+    assert!(failed.contains("runs 16.2.14 and not 16.2.15"), "{failed}");
+    assert_eq!(fake.cluster.lock().unwrap().running.len(), 4);
+}
+
+#[test]
 fn what_is_down_or_not_installed_is_refused() {
     let (_world, host, fake) = cluster();
     fake.cluster.lock().unwrap().installed = OLD.to_owned();

@@ -10,6 +10,7 @@ use crate::host::systemd::SystemdError;
 use procfs::process::Process;
 use replank_ceph::OsdId;
 use replank_ceph::documents::{Health, OsdDump, read_versions, version_number};
+use replank_ceph::require::second_messenger;
 use replank_ceph::seen::{Cluster, Groups, LOOKING_MS, LOOKS_APART_MS, Look, Map, Seen, Settle};
 use replank_common::ceph::CephDaemon;
 use replank_common::reading::{CephDaemonSeen, ReadingValue};
@@ -46,7 +47,7 @@ pub(super) fn map(host: &Host) -> ReadingValue {
     let look = || {
         let osds = ceph.osd_dump()?;
         let metadata = ceph.osd_metadata(&osds)?;
-        let second_messenger = second_messenger(&ceph)?;
+        let second_messenger = second_messenger(&ceph.ask(&["mon", "dump"])?);
         Ok(Seen::Map(Box::new(Map { osds, metadata, second_messenger })))
     };
     seen(look())
@@ -158,7 +159,7 @@ pub(super) fn cluster(host: &Host) -> ReadingValue {
         let mon_versions = rest.mon_versions(quorum.mons.keys());
         let (tunables, osd_used_permille) = (rest.tunables(), rest.used());
         let (mon_caps, time_skew_ms, mon_features) = (rest.mon_caps(), rest.skew(), rest.mon_features());
-        let second_messenger = second_messenger(&ceph)?;
+        let second_messenger = second_messenger(&ceph.ask(&["mon", "dump"])?);
         let errors = rest.errors;
         Ok(Seen::Cluster(Box::new(Cluster {
             osds,
@@ -179,20 +180,6 @@ pub(super) fn cluster(host: &Host) -> ReadingValue {
         })))
     };
     seen(look())
-}
-
-/// Which MONs have an address of the second messenger; `None`: the release knows none.
-fn second_messenger(ceph: &Ceph<'_>) -> Result<Option<BTreeMap<String, bool>>, CephError> {
-    let answer = ceph.ask(&["mon", "dump"])?;
-    let map: Value = serde_json::from_slice(&answer).unwrap_or_default();
-    let mons = map["mons"].as_array().map(Vec::as_slice).unwrap_or_default();
-    let of = |mon: &Value| {
-        let addresses = mon["public_addrs"]["addrvec"].as_array()?;
-        let name = mon["name"].as_str()?.to_owned();
-        Some((name, addresses.iter().any(|address| address["type"] == "v2")))
-    };
-    let all: BTreeMap<String, bool> = mons.iter().filter_map(of).collect();
-    Ok((!all.is_empty()).then_some(all))
 }
 
 /// Questions that some releases do not answer.

@@ -38,7 +38,7 @@ pub fn release_of(version: &Version) -> Option<&'static str> {
     RELEASES.iter().find(|(_, of)| *of == major).map(|(name, _)| *name)
 }
 
-/// Whether the map shows it. Of [`Requirement::EnableMsgr2`] the map of OSDs tells nothing: see [`speaks_msgr2`].
+/// Whether the map shows it. Of [`Requirement::EnableMsgr2`] the map of OSDs tells nothing: see [`second_messenger`].
 pub fn is_required(what: &Requirement, osds: &OsdDump) -> bool {
     match what {
         Requirement::SortBitwise => osds.flags.contains("sortbitwise"),
@@ -84,14 +84,17 @@ pub fn too_old(what: &Requirement, osds: &OsdDump, metadata: &BTreeMap<OsdId, Os
     }
 }
 
-/// Whether every MON of `ceph mon dump` has an address of the second messenger (Nautilus and later).
-pub fn speaks_msgr2(mon_dump: &[u8]) -> bool {
-    let Ok(map) = serde_json::from_slice::<serde_json::Value>(mon_dump) else { return false };
-    let has = |mon: &serde_json::Value| {
-        let addresses = mon["public_addrs"]["addrvec"].as_array();
-        addresses.into_iter().flatten().any(|address| address["type"] == "v2")
+/// Which MONs of `ceph mon dump` have an address of the second messenger; `None`: the release knows no such thing (before Nautilus), or it is another
+/// document.
+pub fn second_messenger(mon_dump: &[u8]) -> Option<BTreeMap<String, bool>> {
+    let map: serde_json::Value = serde_json::from_slice(mon_dump).ok()?;
+    let of = |mon: &serde_json::Value| {
+        let addresses = mon["public_addrs"]["addrvec"].as_array()?;
+        let has = addresses.iter().any(|address| address["type"] == "v2");
+        Some((mon["name"].as_str()?.to_owned(), has))
     };
-    map["mons"].as_array().is_some_and(|mons| !mons.is_empty() && mons.iter().all(has))
+    let mons: BTreeMap<String, bool> = map["mons"].as_array()?.iter().filter_map(of).collect();
+    (!mons.is_empty()).then_some(mons)
 }
 
 #[cfg(test)]
@@ -155,14 +158,17 @@ mod tests {
 
     #[test]
     fn the_second_messenger_is_in_every_mons_addresses() {
-        let mon = |kinds: &[&str]| {
+        let mon = |name: &str, kinds: &[&str]| {
             let addresses: Vec<_> =
                 kinds.iter().map(|kind| json!({ "type": kind, "addr": "10.0.0.1:3300" })).collect();
-            json!({ "name": "a", "public_addrs": { "addrvec": addresses } })
+            json!({ "name": name, "public_addrs": { "addrvec": addresses } })
         };
         let says =
-            |mons: Vec<serde_json::Value>| speaks_msgr2(json!({ "mons": mons }).to_string().as_bytes());
-        assert!(says(vec![mon(&["v2", "v1"]), mon(&["v2"])]));
-        assert!(!says(vec![mon(&["v2"]), mon(&["v1"])]) && !says(vec![]));
+            |mons: Vec<serde_json::Value>| second_messenger(json!({ "mons": mons }).to_string().as_bytes());
+        let told = |a, b| Some(BTreeMap::from([("a".to_owned(), a), ("b".to_owned(), b)]));
+        assert_eq!(says(vec![mon("a", &["v2", "v1"]), mon("b", &["v2"])]), told(true, true));
+        assert_eq!(says(vec![mon("a", &["v2"]), mon("b", &["v1"])]), told(true, false));
+        assert_eq!(says(vec![]), None);
+        assert_eq!(says(vec![json!({ "name": "a", "addr": "10.0.0.1:6789/0" })]), None);
     }
 }

@@ -5,6 +5,7 @@ use super::{Gate, Verdict, WaitReason};
 use replank_ceph::OsdId;
 use replank_ceph::documents::{Health, HealthReason, Osd, QuorumStatus};
 use replank_ceph::redundancy::{self, Answer, show_objection};
+use replank_ceph::require::is_required;
 use replank_ceph::seen::{Groups, Map, Seen, Settle, Settling, Stop};
 use replank_ceph::settled::show_unsettled;
 use replank_common::ceph::{CephDaemon, Requirement};
@@ -227,18 +228,15 @@ fn other_version(id: OsdId, osd: &Osd, found: Option<Version>) -> String {
 }
 
 fn required(via: &HostName, what: &Requirement, map: &Map) -> Result<Verdict, String> {
-    let flag = |name: &str| match map.osds.flags.contains(name) {
-        true => None,
-        false => Some(format!("its flags are {}", some_or_none(map.osds.flags.iter().cloned().collect()))),
-    };
     let missing = match what {
-        Requirement::SortBitwise => flag("sortbitwise"),
-        Requirement::RequireJewelOsds => flag("require_jewel_osds"),
-        Requirement::RequireOsdRelease { release } => match &map.osds.require_osd_release {
-            Some(found) if found == release => None,
-            Some(found) => Some(format!("it is {found}")),
-            None => Some("it has none".to_owned()),
-        },
+        _ if is_required(what, &map.osds) => None,
+        Requirement::SortBitwise | Requirement::RequireJewelOsds => {
+            Some(format!("its flags are {}", some_or_none(map.osds.flags.iter().cloned().collect())))
+        }
+        Requirement::RequireOsdRelease { .. } => Some(match &map.osds.require_osd_release {
+            Some(found) => format!("it is {found}"),
+            None => "it has none".to_owned(),
+        }),
         Requirement::EnableMsgr2 => {
             let Some(mons) = &map.second_messenger else {
                 return Err("the map of MONs does not say at which addresses they listen".to_owned());

@@ -208,7 +208,12 @@ fn the_other_conditions_of_a_cluster() {
         ),
         ("one of which nothing is known", well().booted(3, "?").says(&every())),
         ("a flag that is set", well().says(&required(Requirement::SortBitwise))),
-        ("a flag that is not", well().says(&required(Requirement::RequireJewelOsds))),
+        (
+            "a flag that is not",
+            well().map(json!({ "require_osd_release": null })).says(&required(Requirement::RequireJewelOsds)),
+        ),
+        ("a flag that a later release implies", well().says(&required(Requirement::RequireJewelOsds))),
+        ("a release that a later one implies", well().says(&release("luminous"))),
         ("the release", well().says(&release("nautilus"))),
         ("another release", well().says(&release("pacific"))),
         (
