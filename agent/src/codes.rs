@@ -135,4 +135,5 @@ replank_common::codes! {
     CEPH_DIFFERS "RP5608" "the cluster is not as it was told to be"
     CEPH_CHANGED "RP5609" "a setting of the cluster was changed by somebody else"
     CEPH_SETTING "RP5610" "the daemons do not know a setting"
+    CEPH_ORDER "RP5611" "requirements of a cluster in the wrong order"
 }

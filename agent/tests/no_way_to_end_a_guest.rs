@@ -30,6 +30,9 @@ const CEPH: (&str, &str) = (
     "asks a daemon of Ceph to end that its pid file names, if its program and its id are the daemon's",
 );
 
+const CEPH_SOCKET: (&str, &str) =
+    ("host/ceph/socket.rs", "an admin socket of a daemon of Ceph, below /var/run/ceph and named after it");
+
 const RULES: &[Rule] = &[
     Rule { word: "kill_process", except: &[OWN_PROGRAMS, TRIAL] },
     Rule { word: ".kill()", except: &[OWN_CLIENT, TRIAL] },
@@ -53,7 +56,7 @@ const RULES: &[Rule] = &[
     Rule { word: "qemu-agent-command", except: &[] },
     Rule { word: "virDomain", except: &[TRIAL] },
     Rule { word: "monitor.sock", except: &[] },
-    Rule { word: "UnixStream", except: &[BUS] },
+    Rule { word: "UnixStream", except: &[BUS, CEPH_SOCKET] },
     Rule { word: "KillUnit", except: &[] },
     Rule { word: "TerminateMachine", except: &[] },
     Rule { word: "KillMachine", except: &[] },

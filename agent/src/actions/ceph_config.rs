@@ -15,6 +15,7 @@ use super::ceph_answer::{ceph_failure, ceph_refusal};
 use super::{ActError, Failure, Host, Perform, Progress, Report, Standing};
 use crate::codes;
 use crate::host::ceph::{Ceph, CephError, Daemon, daemons};
+use crate::host::command::CommandError;
 use replank_common::action::CephConfig;
 use replank_common::ceph::{CephDaemon, CephKind, ConfigWay};
 use replank_common::outcome::Refusal;
@@ -102,7 +103,17 @@ impl Given<'_> {
                 } else {
                     format!("{}.*", self.of.section)
                 };
-                ceph.tell(&["tell", &target, "injectargs", &format!("--{}={value}", self.of.name)])
+                let told =
+                    ceph.tell(&["tell", &target, "injectargs", &format!("--{}={value}", self.of.name)]);
+                match told {
+                    // One that is down cannot be told, and makes the command fail although all others were; it reads its file when it starts.
+                    Err(CephError::Tool(CommandError::Failed { .. }))
+                        if self.now()?.is_some_and(|now| same(&now, value)) =>
+                    {
+                        Ok(())
+                    }
+                    told => told,
+                }
             }
         }
     }

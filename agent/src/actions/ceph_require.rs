@@ -40,6 +40,16 @@ impl Perform for CephRequire {
         }
         let ceph = Ceph::new(host);
         let osds = ceph.osd_dump().map_err(|error| ceph_refusal(&error))?;
+        // The MONs of Luminous insist on it; those of Jewel take the flags in any order, and then sortbitwise would come as a second blip of every group.
+        let after_bitwise =
+            matches!(self.what, Requirement::RequireJewelOsds | Requirement::RequireOsdRelease { .. });
+        if after_bitwise && !is_required(&Requirement::SortBitwise, &osds) {
+            return Err(refusal(
+                codes::CEPH_ORDER,
+                format!("{} comes after sortbitwise, which is not set", self.what),
+                "require sortbitwise first: the catalog's hop has it before; then retry",
+            ));
+        }
         let metadata = ceph.osd_metadata(&osds).map_err(|error| ceph_refusal(&error))?;
         let old = too_old(&self.what, &osds, &metadata);
         if let Some(first) = old.first().filter(|_| !planted::is(Planted::OldOsdsAreLeftBehind)) {

@@ -11,8 +11,8 @@
 //! | some started | those new | `Half`: the rest is started, the new ones are left alone |
 //! | all started | done | `check` says done |
 //!
-//! Whatever goes wrong with one daemon, every other one that was stopped is started again: one that could serve is never left down. The agent ends none by force; one that
-//! does not end in its time fails the step (systemd itself may end it by force when its `TimeoutStopSec` has passed).
+//! Whatever goes wrong with one daemon, every other one that was stopped is started again: one that could serve is never left down. replank ends none by force. One that does
+//! not end in its time may end later, by itself or because systemd's own patience with its unit ends: it is waited for as long as a start may take, and started then.
 
 use super::answer::{change, failure, file_refusal, refusal, systemd_failure, systemd_refusal};
 use super::ceph_safe::may_stop;
@@ -65,12 +65,14 @@ impl<'a> Restart<'a> {
 
     fn look(self) -> Result<Vec<Standings<'a>>, SystemdError> {
         let ceph = Ceph::new(self.host);
-        let one = |name: &'a CephDaemon| {
+        let names: Vec<&'a CephDaemon> = self.of.daemons.iter().collect();
+        let one = |name: &&'a CephDaemon| {
+            let name: &'a CephDaemon = name;
             let running = Daemon::new(self.host, name).running()?;
             let version = running.and_then(|_| ceph.running_version(name).ok());
             Ok(Standings { name, running, version })
         };
-        self.of.daemons.iter().map(one).collect()
+        side_by_side(&names, one).into_iter().collect()
     }
 
     fn is_new(self, standing: &Standings<'_>) -> bool {
@@ -109,7 +111,7 @@ impl<'a> Restart<'a> {
                 if begun.elapsed() > deadline || asked.is_err() {
                     let why = asked.err().map(|error| format!(": {error}")).unwrap_or_default();
                     let text = format!(
-                        "{name} still runs {} s after it was asked to end{why}",
+                        "{name} still runs {} s after it was asked to end, and may end yet; a retry starts it then{why}",
                         self.of.stop_ms / 1_000
                     );
                     return Err(failure(codes::CEPH_STOP, text, REMEDY));
@@ -119,6 +121,19 @@ impl<'a> Restart<'a> {
             Ok(())
         };
         side_by_side(old, |(name, running)| one(name, *running))
+    }
+
+    /// Waits for one that did not end in its time, and starts it. The failure, if it still has not ended.
+    fn late(self, name: &CephDaemon, running: Identity, failure: Failure) -> Result<(), Failure> {
+        let begun = Instant::now();
+        let process = running.process();
+        while proc::alive(self.host, process.pid) == Some(process) {
+            if begun.elapsed() > Duration::from_millis(self.of.start_ms) {
+                return Err(failure);
+            }
+            std::thread::sleep(POLL);
+        }
+        self.start_one(name)
     }
 
     /// Starts `down` side by side and waits until each runs the new version.
@@ -196,7 +211,7 @@ impl Perform for CephRestart {
                 "see why it is down, and start it; then retry",
             ));
         }
-        // Ours to bring up, whatever is on disk by now.
+        // What an earlier try left down comes back first, whatever is on disk.
         if begun.is_some() && standings.iter().any(|standing| standing.running.is_none()) {
             return Ok(Standing::Half);
         }
@@ -247,7 +262,7 @@ impl Perform for CephRestart {
         if !old.is_empty() {
             progress(None, "seeing whether they may stop");
             let names: Vec<&CephDaemon> = old.iter().map(|(name, _)| *name).collect();
-            let judged = may_stop(host, &names, &self.beside, &self.consents);
+            let judged = may_stop(host, self, &names, progress);
             match judged {
                 Err(refused) if down.is_empty() => return Err(ActError::Refused(refused)),
                 Err(refused) => {
@@ -270,7 +285,14 @@ impl Perform for CephRestart {
             progress(None, "starting");
             let started = of.start(&gone);
             host.boundary.reached("ceph-restart: started");
-            first_failure(stopped)?;
+            let late: Vec<(&CephDaemon, Identity, Failure)> = old
+                .iter()
+                .zip(stopped)
+                .filter_map(|((name, running), result)| Some((*name, *running, result.err()?)))
+                .collect();
+            let ended_late =
+                side_by_side(&late, |(name, running, failure)| of.late(name, *running, failure.clone()));
+            first_failure(ended_late)?;
             first_failure(started)?;
             for one in standings.iter().filter(|one| names.contains(&one.name)) {
                 changes.push(restarted(one.name, one.version.as_ref(), &self.expect));

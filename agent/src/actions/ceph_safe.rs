@@ -1,29 +1,43 @@
 //! The agent's own word on whether daemons may stop (P10): asked of the cluster itself, right before the stop.
 //!
 //! The coordinator judged it before, with the whole fleet in view; the two know nothing of each other. Where the cluster does not answer, or its documents do not
-//! tell enough, nothing stops.
+//! tell enough, nothing stops. What passes by itself (groups that peer, reports that are on their way) is waited for a while; everything else is refused at once.
 
-use super::Host;
 use super::answer::refusal;
 use super::ceph_answer::ceph_refusal;
+use super::{Host, Progress};
 use crate::codes;
 use crate::host::ceph::{Ceph, CephError};
 use replank_ceph::OsdId;
+use replank_ceph::last_word;
 use replank_ceph::quorum::{Machines, mon_objections};
 use replank_ceph::redundancy::{Answer, StopSet, show_objections};
+use replank_common::action::CephRestart;
 use replank_common::ceph::{CephDaemon, CephKind};
 use replank_common::outcome::Refusal;
 use replank_common::planted::{self, Planted};
+use std::collections::BTreeSet;
+use std::time::{Duration, Instant};
 
 const REMEDY: &str = "wait until the cluster is whole again and retry; `replank ceph safe-to-stop` tells the same from saved documents";
+/// Between two questions while something passes by itself; the MONs hear of groups every 5 s.
+const AGAIN: Duration = Duration::from_secs(2);
 
+/// Why not.
+struct Objected {
+    why: String,
+    passes: bool,
+}
+
+/// Waits at most as long as a start may take, which is how long groups peer that others of the wave, or an earlier try, have left.
+///
 /// # Errors
 /// A refusal with everything that objects, or because the cluster does not tell.
 pub(super) fn may_stop(
     host: &Host,
+    of: &CephRestart,
     daemons: &[&CephDaemon],
-    beside: &[u32],
-    accepted: &[String],
+    progress: Progress<'_>,
 ) -> Result<(), Refusal> {
     let mut set = StopSet::default();
     for daemon in daemons {
@@ -37,27 +51,35 @@ pub(super) fn may_stop(
     if (set.osds.is_empty() && set.mons.is_empty()) || planted::is(Planted::AgentAsksNoCluster) {
         return Ok(());
     }
-    if !set.osds.is_empty() {
-        set.osds.extend(beside.iter().copied().map(OsdId));
-    }
-    let objections = objections(host, &set, accepted).map_err(|error| ceph_refusal(&error))?;
-    match objections {
-        None => Ok(()),
-        Some(why) => Err(refusal(codes::CEPH_MAY_NOT, why, REMEDY)),
+    let begun = Instant::now();
+    loop {
+        match objection(host, of, &set).map_err(|error| ceph_refusal(&error))? {
+            None => return Ok(()),
+            Some(objected) if objected.passes && begun.elapsed() < Duration::from_millis(of.start_ms) => {
+                progress(None, &format!("waiting until they may stop: {}", objected.why));
+                std::thread::sleep(AGAIN);
+            }
+            Some(objected) => return Err(refusal(codes::CEPH_MAY_NOT, objected.why, REMEDY)),
+        }
     }
 }
 
-fn objections(host: &Host, set: &StopSet, accepted: &[String]) -> Result<Option<String>, CephError> {
+fn objection(host: &Host, of: &CephRestart, own: &StopSet) -> Result<Option<Objected>, CephError> {
     let ceph = Ceph::new(host);
-    let objections = if set.osds.is_empty() {
+    if own.osds.is_empty() {
         let machines = Machines::new(&ceph.osd_dump()?, None);
-        mon_objections(&ceph.quorum()?, &machines, set)
-    } else {
-        match ceph.stop(set.osds.clone())?.judge(&set.osds, &set.mons, accepted) {
-            Ok(verdict) if verdict.answer == Answer::Safe => Vec::new(),
-            Ok(verdict) => verdict.objections,
-            Err(error) => return Ok(Some(error.to_string())),
-        }
+        let objections = mon_objections(&ceph.quorum()?, &machines, own);
+        let why = || Objected { why: show_objections(&objections), passes: false };
+        return Ok((!objections.is_empty()).then(why));
+    }
+    let all: BTreeSet<OsdId> = own.osds.iter().copied().chain(of.beside.iter().copied().map(OsdId)).collect();
+    let verdict = match ceph.stop(all.clone())?.judge(&all, &own.mons, &of.consents) {
+        Ok(verdict) => last_word::of_own(verdict, &own.osds),
+        Err(error) => return Ok(Some(Objected { why: error.to_string(), passes: false })),
     };
-    Ok((!objections.is_empty()).then(|| show_objections(&objections)))
+    let why = || Objected {
+        why: show_objections(&verdict.objections),
+        passes: last_word::passes_by_itself(&verdict.objections),
+    };
+    Ok((verdict.answer != Answer::Safe).then(why))
 }

@@ -42,6 +42,10 @@ struct Cluster {
     broken: BTreeSet<String>,
     /// MONs that run and find no quorum.
     outside: BTreeSet<String>,
+    /// Daemons that systemd does not see end in time.
+    slow: BTreeSet<String>,
+    /// How often the groups are still seen peering.
+    peering: u32,
     stops: Vec<String>,
     starts: Vec<String>,
     next_pid: u32,
@@ -79,13 +83,15 @@ impl Fake {
     }
 
     fn document(&self, arguments: &[&str]) -> Option<Value> {
-        let cluster = self.cluster.lock().unwrap();
+        let mut cluster = self.cluster.lock().unwrap();
+        let peers = arguments == ["pg", "dump"] && cluster.peering > 0;
+        cluster.peering -= u32::from(peers);
         let acting = |group: u32| -> Vec<u32> { (0..3).map(|host| host * 2 + (group + host) % 2).collect() };
         let version = |version: &String| format!("ceph version {version} (x) x (stable)");
         Some(match arguments {
             ["osd", "dump"] => json!({
                 "epoch": 40,
-                "flags": cluster.flags.iter().cloned().collect::<Vec<_>>().join(","),
+                "flags": cluster.flags.iter().map(String::as_str).chain(["sortbitwise"]).collect::<Vec<_>>().join(","),
                 "require_osd_release": cluster.required,
                 "pools": [{ "pool": 1, "pool_name": "volumes", "type": 1, "size": 3, "min_size": 2, "pg_num": 8 }],
                 "osds": (0..6).map(|osd| {
@@ -98,7 +104,7 @@ impl Fake {
             ["pg", "dump"] => json!({ "pg_ready": true, "pg_map": { "pg_stats": (0..8).map(|group| {
                 let acting: Vec<u32> =
                     acting(group).into_iter().filter(|osd| !cluster.down.contains(osd)).collect();
-                let state = if acting.len() == 3 { "active+clean" } else { "active+undersized+degraded" };
+                let state = if peers { "peering" } else if acting.len() == 3 { "active+clean" } else { "active+undersized+degraded" };
                 json!({ "pgid": format!("1.{group:x}"), "state": state, "up": acting, "acting": acting,
                     "reported_epoch": "39", "avail_no_missing": acting.iter().map(ToString::to_string).collect::<Vec<_>>(),
                     "stat_sum": { "num_objects_degraded": 0, "num_objects_missing_on_primary": 0, "num_objects_missing": 0, "num_objects_unfound": 0 } })
@@ -201,7 +207,14 @@ impl Systemd for Fake {
 
     fn stop(&self, unit: &str, _: Duration) -> Result<(), SystemdError> {
         crate::host::systemd::may_stop(unit, "stop")?;
-        self.cluster.lock().unwrap().stops.push(daemon_of(unit));
+        let slow = {
+            let mut cluster = self.cluster.lock().unwrap();
+            cluster.stops.push(daemon_of(unit));
+            cluster.slow.contains(&daemon_of(unit))
+        };
+        if slow {
+            return Err(SystemdError::TimedOut { what: format!("stop `{unit}`"), deadline: Duration::ZERO });
+        }
         Fake::stop(self, &daemon_of(unit));
         Ok(())
     }
@@ -353,7 +366,7 @@ fn nothing_stops_while_an_osd_elsewhere_is_down() {
     assert!(matches!(&refused, ActError::Refused(refusal) if refusal.code == "RP5602"), "{refused}");
     assert!(refused.to_string().contains("osd.4"), "{refused}");
     assert!(fake.cluster.lock().unwrap().stops.is_empty());
-    // Of the same wave it may be.
+    // Its groups are not whole even where it is of the same wave: their third copy is ours.
     act(&CephRestart { beside: vec![4], ..restart(&["osd.0"]) }, &host).unwrap_err();
     fake.cluster.lock().unwrap().down.clear();
     act(&restart(&["osd.0"]), &host).unwrap();
@@ -509,4 +522,41 @@ fn what_a_release_does_not_answer_is_said_and_nothing_else_is_lost() {
     assert_eq!((cluster.osds.osds.len(), cluster.pgs.pgs.len(), cluster.metadata.len()), (6, 8, 6));
     assert!(cluster.errors.contains_key("ceph osd crush show-tunables"), "{:?}", cluster.errors);
     assert_eq!(cluster.second_messenger, None);
+}
+
+#[test]
+fn one_that_ends_late_is_started_all_the_same() {
+    let (_world, host, fake) = cluster();
+    fake.cluster.lock().unwrap().slow.insert("osd.0".to_owned());
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            while !fake.cluster.lock().unwrap().starts.contains(&"osd.1".to_owned()) {
+                std::thread::sleep(Duration::from_millis(10));
+            }
+            Fake::stop(&fake, "osd.0");
+        });
+        act(&restart(&["osd.0", "osd.1"]), &host).unwrap();
+    });
+    assert_eq!(fake.cluster.lock().unwrap().running["osd.0"].1, NEW);
+}
+
+#[test]
+fn one_that_never_ends_is_named_and_is_not_ended_by_force() {
+    let (_world, host, fake) = cluster();
+    fake.cluster.lock().unwrap().slow.insert("osd.0".to_owned());
+    let failed = act(&restart(&["osd.0", "osd.1"]), &host).unwrap_err().to_string();
+    assert!(failed.contains("osd.0 still runs"), "{failed}");
+    let cluster = fake.cluster.lock().unwrap();
+    assert_eq!((&*cluster.running["osd.0"].1, &*cluster.running["osd.1"].1), (OLD, NEW));
+}
+
+#[test]
+fn groups_that_peer_are_waited_for_and_not_for_ever() {
+    let (_world, host, fake) = cluster();
+    fake.cluster.lock().unwrap().peering = 1;
+    act(&restart(&["osd.0"]), &host).unwrap();
+    fake.cluster.lock().unwrap().peering = u32::MAX;
+    let refused = act(&restart(&["osd.1"]), &host).unwrap_err();
+    assert!(matches!(&refused, ActError::Refused(refusal) if refusal.code == "RP5602"), "{refused}");
+    assert_eq!(fake.cluster.lock().unwrap().stops, ["osd.0"]);
 }

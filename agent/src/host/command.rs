@@ -14,7 +14,7 @@ use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, Signal, WaitId, WaitIdOptions, kill_process_group, waitid};
 
-/// No program that the agent runs has reason to say more; what is beyond is dropped.
+/// Few programs that the agent runs have reason to say more; what is beyond is dropped.
 const OUTPUT_LIMIT: usize = 64 << 20;
 /// How long output pipes may stay open after the program itself has ended (a child of it may hold them).
 const PIPE_GRACE: Duration = Duration::from_secs(1);
@@ -31,6 +31,8 @@ pub struct Command {
     pub input: Option<Vec<u8>>,
     pub directory: Option<PathBuf>,
     pub deadline: Duration,
+    /// Bytes of its standard output that are kept.
+    pub output_limit: usize,
 }
 
 impl Command {
@@ -43,6 +45,7 @@ impl Command {
             input: None,
             directory: None,
             deadline: Duration::from_secs(30),
+            output_limit: OUTPUT_LIMIT,
         }
     }
 
@@ -73,6 +76,12 @@ impl Command {
 
     pub fn deadline(mut self, deadline: Duration) -> Self {
         self.deadline = deadline;
+        self
+    }
+
+    /// For a program that is expected to say more than most.
+    pub fn output_limit(mut self, bytes: usize) -> Self {
+        self.output_limit = bytes;
         self
     }
 }
@@ -169,7 +178,8 @@ impl Programs for RealPrograms {
         let started = Instant::now();
         let mut child = spawn(command)?;
         let stdin = child.stdin.take();
-        let (out, err) = (collect(child.stdout.take()), collect(child.stderr.take()));
+        let (out, err) =
+            (collect(child.stdout.take(), command.output_limit), collect(child.stderr.take(), OUTPUT_LIMIT));
         if let (Some(mut pipe), Some(bytes)) = (stdin, command.input.clone()) {
             // A program that does not read its input is no error of ours.
             thread::spawn(move || drop(pipe.write_all(&bytes)));
@@ -248,8 +258,8 @@ impl Collected {
     }
 }
 
-/// Reads a pipe in the background, keeping the first [`OUTPUT_LIMIT`] bytes.
-pub(super) fn collect(pipe: Option<impl Read + Send + 'static>) -> Collected {
+/// Reads a pipe in the background, keeping the first `limit` bytes.
+pub(super) fn collect(pipe: Option<impl Read + Send + 'static>, limit: usize) -> Collected {
     let (sender, closed) = mpsc::channel();
     let kept = Arc::new(Mutex::new(Vec::new()));
     if let Some(mut pipe) = pipe {
@@ -261,7 +271,7 @@ pub(super) fn collect(pipe: Option<impl Read + Send + 'static>) -> Collected {
                     break;
                 }
                 let mut kept = kept.lock().unwrap_or_else(PoisonError::into_inner);
-                let room = OUTPUT_LIMIT.saturating_sub(kept.len());
+                let room = limit.saturating_sub(kept.len());
                 kept.extend_from_slice(&buffer[..count.min(room)]);
             }
             let _ = sender.send(());

@@ -85,7 +85,10 @@ fn traced(command: &Command) -> Result<Ended, WatchError> {
         }
         _ => start_error(command, &e).into(),
     })?;
-    let (out, err) = (collect(child.stdout.take()), collect(child.stderr.take()));
+    let (out, err) = (
+        collect(child.stdout.take(), command.output_limit),
+        collect(child.stderr.take(), command.output_limit),
+    );
     if let (Some(mut pipe), Some(bytes)) = (child.stdin.take(), command.input.clone()) {
         // A program that does not read its input is no error of ours.
         thread::spawn(move || drop(pipe.write_all(&bytes)));

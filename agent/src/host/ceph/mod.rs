@@ -4,6 +4,7 @@
 //! would wait for ever, so each call has `--connect-timeout` and is ended when its deadline passes.
 
 mod daemon;
+mod socket;
 
 pub use daemon::{Daemon, Identity, daemons, installed_version};
 
@@ -23,8 +24,12 @@ use std::time::Duration;
 const CONNECT: &str = "10";
 /// For one question or one change.
 const ASK: Duration = Duration::from_secs(45);
-/// For the list of all placement groups: about 1 kB each, and there may be 500,000.
+/// For the list of all placement groups: up to 3 kB each, and there may be 500,000.
 const LIST: Duration = Duration::from_secs(180);
+/// Of the list of all placement groups; 500,000 of Nautilus are 1.5 GB.
+const LIST_BYTES: usize = 4 << 30;
+/// Where the daemons' admin sockets are unless somebody configured another place.
+const SOCKETS: &str = "/var/run/ceph";
 /// For a daemon's own admin socket.
 const SOCKET: Duration = Duration::from_secs(15);
 
@@ -54,12 +59,7 @@ impl<'h> Ceph<'h> {
     /// # Errors
     /// The command is missing, fails, or passes its deadline.
     pub fn ask(&self, arguments: &[&str]) -> Result<Vec<u8>, CephError> {
-        self.within(arguments, ASK)
-    }
-
-    fn within(&self, arguments: &[&str], deadline: Duration) -> Result<Vec<u8>, CephError> {
-        let command = command().args(["--format", "json"]).args(arguments).deadline(deadline);
-        Ok(self.host.programs.run_ok(&command)?.stdout)
+        Ok(self.host.programs.run_ok(&question(arguments))?.stdout)
     }
 
     /// Changes something.
@@ -82,7 +82,8 @@ impl<'h> Ceph<'h> {
     /// # Errors
     /// As [`Ceph::osd_dump`].
     pub fn pg_dump(&self) -> Result<PgDump, CephError> {
-        Ok(PgDump::read("ceph pg dump", &self.within(&["pg", "dump"], LIST)?)?)
+        let list = question(&["pg", "dump"]).deadline(LIST).output_limit(LIST_BYTES);
+        Ok(PgDump::read("ceph pg dump", &self.host.programs.run_ok(&list)?.stdout)?)
     }
 
     /// # Errors
@@ -137,7 +138,11 @@ impl<'h> Ceph<'h> {
     /// # Errors
     /// It does not answer, or with something else.
     pub fn running_version(&self, daemon: &CephDaemon) -> Result<Version, CephError> {
-        let answer = self.socket(daemon, &["version"])?;
+        let answer = match self.answer_of_socket(daemon, "version") {
+            Some(answer) => answer,
+            // Its socket is somewhere else: the command finds it by the configuration.
+            None => self.socket(daemon, &["version"])?,
+        };
         let said = serde_json::from_slice::<serde_json::Value>(&answer).ok();
         let version = said.as_ref().and_then(|said| said.get("version")?.as_str()).map(Version::new);
         version.ok_or_else(|| CephError::Unreadable {
@@ -154,6 +159,12 @@ impl<'h> Ceph<'h> {
         let answer = self.socket(mon, &["mon_status"])?;
         let said: serde_json::Value = serde_json::from_slice(&answer).unwrap_or_default();
         Ok(matches!(said["state"].as_str(), Some("leader" | "peon")))
+    }
+
+    /// Of the first socket behind which somebody lives: a daemon that was killed leaves its own behind.
+    fn answer_of_socket(&self, daemon: &CephDaemon, question: &str) -> Option<Vec<u8>> {
+        let sockets = socket::sockets_of(&self.host.at(SOCKETS), &daemon::entity(daemon));
+        sockets.iter().find_map(|path| socket::ask(path, question).ok())
     }
 
     /// Asks a daemon of this host over its admin socket, which needs no quorum.
@@ -173,6 +184,10 @@ fn join<T>(asked: std::thread::ScopedJoinHandle<'_, T>) -> T {
 
 fn command() -> Command {
     Command::new("ceph").args(["--connect-timeout", CONNECT])
+}
+
+fn question(arguments: &[&str]) -> Command {
+    command().args(["--format", "json"]).args(arguments).deadline(ASK)
 }
 
 fn one(name: &str, id: OsdId, answer: &[u8]) -> Result<BTreeMap<OsdId, OsdMetadata>, DocumentError> {
