@@ -7,7 +7,6 @@
 //! The room never reads a clock, does I/O or starts a thread; a broken promise and a panic of the code under test come back as
 //! [`Voyage::broken`].
 
-#[allow(dead_code, reason = "no plan has a cluster yet")]
 mod ceph;
 mod fault;
 mod fetched;

@@ -1,13 +1,15 @@
 //! Bad moments: of a guest, a host, a coordinator, an operator.
 
-use crate::ceph::OPERATORS_FLAGS;
+use crate::ceph::{NEW_CEPH, OPERATORS_FLAGS};
 use crate::fault::Fault;
 use crate::fleet::{Death, Fleet, Happening};
 use crate::host::KINDS;
 use crate::promise::Promise;
 use replank_ceph::OsdId;
+use replank_common::action::Action;
 use replank_common::census::{EndCause, GuestState};
 use replank_common::ids::GuestUuid;
+use replank_common::version::Version;
 use replank_core::plan::{Stage, Step, Work};
 use replank_core::run::Operate;
 use uuid::Uuid;
@@ -270,8 +272,12 @@ impl Fleet {
                 && self.strikes(Fault::DoneByHand)
                 && self.hosts[self.names[&step.host]].things.do_by_hand(action)
             {
-                self.hosts[self.names[&step.host]].site.done_by_hand(action);
-                self.about(self.names[&step.host]);
+                let host = self.names[&step.host];
+                self.hosts[host].site.done_by_hand(action);
+                if let (Action::PackagesInstall(_), Some(cluster)) = (action, &mut self.ceph) {
+                    cluster.install(host, &Version::new(NEW_CEPH));
+                }
+                self.about(host);
                 self.injected(Fault::DoneByHand);
             }
         }
@@ -301,7 +307,7 @@ impl Fleet {
         self.hurt_nobody(host);
         self.clear_the_way(host);
         if let Some(cluster) = self.cluster() {
-            cluster.mends();
+            cluster.mends_in_time();
         }
         self.push_census(host);
     }

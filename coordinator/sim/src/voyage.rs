@@ -1,9 +1,10 @@
 //! A voyage from its first message to its end, and what is told of it.
 
+use crate::ceph::Layout;
 use crate::fault::Fault;
 use crate::fetched;
 use crate::fleet::{Fleet, Manner, START_MS};
-use crate::plans::Shape;
+use crate::plans::{self, Shape};
 use crate::profile::Profile;
 use crate::promise::{Broken, Promise};
 use crate::told::{Told, What};
@@ -26,6 +27,7 @@ const MOMENT_MS: u64 = 1_500;
 const LATE: u64 = 60;
 /// The quiet phase lasts this long at most, per host and in all.
 const QUIET_MS: u64 = 3_600_000;
+const STILL_MS: u64 = 1_800_000;
 const QUIET_PER_HOST_MS: u64 = 600_000;
 
 /// How a voyage ended.
@@ -107,7 +109,17 @@ fn storm_told(seed: u64, kept: usize) -> Voyage {
     if rng.random_range(0..2) == 0 {
         profile = profile.with(Fault::OperatorAborts, 0).with(Fault::OperatorRollsBack, 0);
     }
-    told(fetched::index(shape), Manner::Quickly { guests_per_host: guests }, &profile, seed, (kept, false))
+    let manner = Manner::Quickly { guests_per_host: guests };
+    if is_of_a_cluster(seed) {
+        let layout = Layout::drawn(&mut rng);
+        return told((plans::cluster_index(&layout), Some(layout)), manner, &profile, seed, (kept, false));
+    }
+    told((fetched::index(shape), None), manner, &profile, seed, (kept, false))
+}
+
+/// One fleet in four is a cluster. Seeds of other fleets that are known by what they found are none of these.
+fn is_of_a_cluster(seed: u64) -> bool {
+    matches!(seed % 8, 0 | 5)
 }
 
 /// A large fleet: twenty canaries at most, lanes in proportion.
@@ -119,22 +131,25 @@ pub fn scale(hosts: usize, guests_per_host: u32, profile: &Profile, seed: u64) -
 
 /// A voyage of a given plan, with so many guests on each host and actions that take seconds.
 pub fn sail(index: Arc<Index>, guests_per_host: u32, profile: &Profile, seed: u64) -> Voyage {
-    told(index, Manner::Quickly { guests_per_host }, profile, seed, (LAST, false))
+    told((index, None), Manner::Quickly { guests_per_host }, profile, seed, (LAST, false))
 }
 
 /// A voyage of a real plan: with the guests that it counted, at about the times that it expects. `telling`: what happens on the way is kept.
 pub fn sail_as_planned(index: Arc<Index>, profile: &Profile, seed: u64, telling: bool) -> Voyage {
-    told(index, Manner::AsPlanned, profile, seed, (LAST, telling))
+    told((index, None), Manner::AsPlanned, profile, seed, (LAST, telling))
 }
 
 fn told(
-    index: Arc<Index>,
+    (index, layout): (Arc<Index>, Option<Layout>),
     manner: Manner,
     profile: &Profile,
     seed: u64,
     (kept, telling): (usize, bool),
 ) -> Voyage {
     let mut fleet = Fleet::new(index, manner, profile.clone(), seed);
+    if let Some(layout) = layout {
+        fleet = fleet.with_cluster(layout, seed);
+    }
     fleet.trace = Trace::of_last(kept);
     fleet.told = telling.then(Vec::new);
     let guests = fleet.hosts.iter().map(|host| host.guests.len()).sum();
@@ -233,12 +248,21 @@ fn quiet(fleet: &mut Fleet, expected_ms: u64) -> Ended {
     // Power that is to return does so before the run may be said to be held.
     fleet.pass(1_000);
     let mut looks: u64 = 0;
+    let mut moved = (fleet.now, fleet.journal.len());
     while fleet.now < limit && !fleet.is_finished() && fleet.judge.broken.is_none() {
         fleet.pass(1_000);
         if looks.is_multiple_of(60) {
             (0..fleet.hosts.len()).for_each(|host| fleet.clear_the_way(host));
             fleet.look_for_held();
             fleet.look_after_the_cluster();
+            // A disk that is gone holds a cluster for ever: half an hour without a word is as good as all the time.
+            if moved.1 != fleet.journal.len() {
+                moved = (fleet.now, fleet.journal.len());
+            } else if fleet.now - moved.0 > STILL_MS
+                && fleet.cluster().is_some_and(|cluster| !cluster.beyond_mending().is_empty())
+            {
+                break;
+            }
         }
         looks += 1;
         fleet.decide_what_waits();
@@ -252,6 +276,9 @@ fn quiet(fleet: &mut Fleet, expected_ms: u64) -> Ended {
     match fleet.watcher.end.filter(|_| fleet.leads.is_some()) {
         Some(end) => {
             fleet.check_given_back(end == End::RolledBack { to: None });
+            if let Some(cluster) = &fleet.ceph {
+                cluster.check_flags(&mut fleet.judge);
+            }
             check_told(fleet);
             match end {
                 End::Completed => Ended::Finished,

@@ -276,6 +276,26 @@ impl Cluster {
         }
     }
 
+    /// By their own word.
+    pub(crate) fn are_joined(&self, mons: &BTreeSet<String>) -> bool {
+        self.mons.iter().all(|mon| mon.joined || !mons.contains(&mon.name))
+    }
+
+    /// Time enough passes for MONs that were started to find the others. Those that do not.
+    pub(crate) fn mons_join(&mut self, daemons: &Daemons) -> Vec<String> {
+        let mut alone = Vec::new();
+        for mon in 0..self.mons.len() {
+            if daemons.mons.contains(&self.mons[mon].name) && self.mons[mon].running {
+                let life = self.mons[mon].life;
+                self.mon_started(mon, life);
+                if !self.mons[mon].joined {
+                    alone.push(format!("mon.{}", self.mons[mon].name));
+                }
+            }
+        }
+        alone
+    }
+
     pub(super) fn mon_started(&mut self, mon: usize, life: u64) {
         let at = &mut self.mons[mon];
         if at.life == life && at.running && !at.joined {

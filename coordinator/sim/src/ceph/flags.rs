@@ -7,6 +7,8 @@ pub(crate) struct Flags {
     set: BTreeSet<String>,
     /// How the operator left those that he touched.
     operators: BTreeMap<String, bool>,
+    /// What the run set and has not given back.
+    ours: BTreeSet<String>,
 }
 
 impl Flags {
@@ -18,14 +20,23 @@ impl Flags {
         &self.set
     }
 
-    /// Whether anything was changed.
+    /// By the run. Whether anything was changed.
     pub(crate) fn put(&mut self, flag: &str, set: bool) -> bool {
+        if set {
+            self.ours.insert(flag.to_owned())
+        } else {
+            self.ours.remove(flag)
+        };
+        self.change(flag, set)
+    }
+
+    fn change(&mut self, flag: &str, set: bool) -> bool {
         if set { self.set.insert(flag.to_owned()) } else { self.set.remove(flag) }
     }
 
-    /// Whether anything was changed: what he sets while it is set is nobody's to tell.
+    /// Whether anything was changed. What he sets while the run has it borrowed is nobody's to tell, so he does not.
     pub(crate) fn put_by_operator(&mut self, flag: &str, set: bool) -> bool {
-        let changed = self.put(flag, set);
+        let changed = !(set && self.ours.contains(flag)) && self.change(flag, set);
         if changed {
             self.operators.insert(flag.to_owned(), set);
         }

@@ -154,8 +154,14 @@ impl Cluster {
         changed
     }
 
-    /// What passes by itself, or an operator mends when he is told.
-    pub(crate) fn mends(&mut self) {
+    /// Sooner or later, what passes by itself, or an operator mends when he is told.
+    pub(crate) fn mends_in_time(&mut self) {
+        if self.between(0, 11) == 0 {
+            self.mends();
+        }
+    }
+
+    fn mends(&mut self) {
         for osd in self.ids() {
             let at = self.osd_mut(osd);
             (at.stuck, at.full) = (false, false);

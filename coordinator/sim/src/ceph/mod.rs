@@ -17,13 +17,13 @@ pub use layout::Layout;
 pub(crate) use lives::OPERATORS_FLAGS;
 
 use crate::fault::Fault;
-use crate::plans::host_name;
 use daemons::{Mgr, Mon, Osd};
 use flags::Flags;
 use groups::Group;
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
 use replank_ceph::OsdId;
+use replank_common::ceph::Requirement;
 use replank_common::version::Version;
 use std::collections::BTreeMap;
 
@@ -123,18 +123,21 @@ pub(crate) struct Required {
 }
 
 impl Required {
-    pub(crate) fn has(&self, other: &Self) -> bool {
-        self.release == other.release && self.msgr2 >= other.msgr2
+    pub(crate) fn has(&self, what: &Requirement) -> bool {
+        match what {
+            Requirement::RequireOsdRelease { release } => self.release == *release,
+            Requirement::EnableMsgr2 => self.msgr2,
+            // Of releases that are long past.
+            Requirement::SortBitwise | Requirement::RequireJewelOsds => true,
+        }
     }
 
-    pub(crate) fn add(&mut self, other: &Self) {
-        self.release.clone_from(&other.release);
-        self.msgr2 |= other.msgr2;
-    }
-
-    /// What every OSD has to be.
-    pub(crate) fn version(&self) -> Version {
-        Version::new(if self.release == "pacific" { NEW_CEPH } else { OLD_CEPH })
+    pub(crate) fn add(&mut self, what: &Requirement) {
+        match what {
+            Requirement::RequireOsdRelease { release } => self.release.clone_from(release),
+            Requirement::EnableMsgr2 => self.msgr2 = true,
+            Requirement::SortBitwise | Requirement::RequireJewelOsds => {}
+        }
     }
 }
 

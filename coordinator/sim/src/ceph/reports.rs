@@ -2,9 +2,12 @@
 
 use super::groups::Reported;
 use super::{Cluster, Required};
+use crate::fault::Fault;
+use crate::plans::ceph::machine_name;
 use replank_ceph::OsdId;
 use replank_ceph::documents::{
-    Bucket, Counts, HealthReason, Leaf, Osd, OsdDump, OsdTree, Pg, PgDump, PgState, Pool, QuorumStatus, Word,
+    Bucket, Counts, HealthReason, Leaf, Osd, OsdDump, OsdMetadata, OsdTree, Pg, PgDump, PgState, Pool,
+    QuorumStatus, Word,
 };
 use replank_common::version::Version;
 use std::collections::{BTreeMap, BTreeSet};
@@ -26,7 +29,27 @@ pub(crate) struct Documents {
     pub(crate) required: Required,
 }
 
+impl Documents {
+    /// As `osd metadata` has it.
+    pub(crate) fn metadata(&self) -> BTreeMap<OsdId, OsdMetadata> {
+        let of = |(osd, version): (&OsdId, &Version)| {
+            let version = Some(format!("ceph version {version} (0123456789abcdef) stable"));
+            (*osd, OsdMetadata { version, host: None })
+        };
+        self.booted.iter().map(of).collect()
+    }
+}
+
 impl Cluster {
+    /// Somebody asks: what keeps it from answering is met.
+    pub(crate) fn is_asked(&mut self) {
+        if self.now < self.silent_until {
+            self.met.push(Fault::ClusterSilent);
+        } else if self.now < self.groups_known_from {
+            self.met.push(Fault::GroupsUnknown);
+        }
+    }
+
     /// # Errors
     /// There is no quorum, or the command hangs until it is killed.
     pub(crate) fn documents(&self) -> Result<Documents, String> {
@@ -86,7 +109,7 @@ impl Cluster {
                 name,
                 kind: kind.to_owned(),
             };
-            let mut above = vec![bucket(100 + host, super::host_name(host).to_string(), "host")];
+            let mut above = vec![bucket(100 + host, machine_name(host).to_string(), "host")];
             if self.layout.hosts_per_domain > 1 {
                 above.push(bucket(10 + domain, format!("rack{}", domain + 1), "rack"));
             }

@@ -12,7 +12,10 @@ use super::{Cluster, Daemons};
 use crate::promise::{Judge, Promise};
 use replank_ceph::OsdId;
 use replank_ceph::quorum::majority;
+use replank_common::action::Action;
 use replank_common::version::Version;
+use replank_core::gate::Gate;
+use replank_core::plan::{Step, Work};
 use std::collections::BTreeSet;
 
 impl Cluster {
@@ -73,8 +76,24 @@ impl Cluster {
         if gone.is_empty() { Vec::new() } else { gone.into_iter().chain(unmended).collect() }
     }
 
+    /// P6: what the gates after a step that is done have said is so, or has been so.
+    pub(crate) fn check_gates(&self, step: &Step, judge: &mut Judge) {
+        for gate in &step.after {
+            match (gate, &step.work) {
+                (Gate::OsdsSettled { osds, version, .. }, _) => self.check_settled(osds, version, judge),
+                (Gate::MonsInQuorum { mons, .. }, Work::Act(Action::CephRestart(restart))) => {
+                    self.check_joined(mons, &restart.expect, judge);
+                }
+                (Gate::Required { what, .. }, _) => judge.check(Promise::P6, self.required.has(what), || {
+                    format!("{} is done, and the cluster does not require it", step.id)
+                }),
+                _ => {}
+            }
+        }
+    }
+
     /// P6: a restart that counts as done is one. Each OSD has been up as `version`, and each group of it clean since.
-    pub(crate) fn check_settled(&self, osds: &[u32], version: &Version, judge: &mut Judge) {
+    fn check_settled(&self, osds: &[u32], version: &Version, judge: &mut Judge) {
         for id in osds.iter().copied().map(OsdId) {
             let osd = self.osd(id);
             judge.check(Promise::P6, osd.booted == *version, || {
@@ -89,7 +108,7 @@ impl Cluster {
     }
 
     /// P6: a MON that counts as back has joined the others as `version`.
-    pub(crate) fn check_joined(&self, mons: &[String], version: &Version, judge: &mut Judge) {
+    fn check_joined(&self, mons: &[String], version: &Version, judge: &mut Judge) {
         for mon in self.mons.iter().filter(|mon| mons.contains(&mon.name)) {
             judge.check(Promise::P6, mon.joined_as == *version, || {
                 format!("mon.{} counts as back, and never joined as {version}", mon.name)

@@ -8,8 +8,9 @@ use crate::host::{Fortune, Look, Seat, Weather};
 use crate::promise::Promise;
 use replank_agent_core::ledger::Work;
 use replank_agent_core::{Command, codes};
+use replank_ceph::seen::{LOOKS_APART_MS, Seen, Settle};
 use replank_common::outcome::Outcome;
-use replank_common::reading::ReadingRequest;
+use replank_common::reading::{ReadingRequest, ReadingValue};
 use replank_core::run;
 
 impl Fleet {
@@ -30,7 +31,18 @@ impl Fleet {
                     }
                     _ => true,
                 };
-                let reading = self.hosts[host].read(&request, peer_answers, self.now);
+                let ceph = seat(&mut self.ceph, host, self.now);
+                // Looked at twice, some seconds apart, unless the first look misses something.
+                if let (ReadingRequest::CephSettle { osds, version }, Some(seat)) = (&request, &ceph)
+                    && let Some(look) = seat.looks_settled(osds, version)
+                {
+                    let life = self.hosts[host].life;
+                    let again = Happening::LooksAgain { host, life, ask, request, look: Box::new(look) };
+                    self.at(LOOKS_APART_MS + 200, again);
+                    return;
+                }
+                let reading = self.hosts[host].read(&request, peer_answers, ceph, self.now);
+                self.meets_its_cluster();
                 self.up(host, ToCoordinator::Reading(ask, Box::new(reading)));
             }
         }
@@ -103,6 +115,28 @@ impl Fleet {
         }
     }
 
+    /// The second look at OSDs that settle.
+    pub(super) fn looks_again(
+        &mut self,
+        host: usize,
+        life: u64,
+        ask: u64,
+        request: &ReadingRequest,
+        look: replank_ceph::seen::Look,
+    ) {
+        if !self.hosts[host].agent_up || self.hosts[host].life != life {
+            return;
+        }
+        let mut reading =
+            self.hosts[host].read(request, true, seat(&mut self.ceph, host, self.now), self.now);
+        if let ReadingValue::Ceph(text) = &mut reading.value
+            && let Ok(Seen::Settle(settle)) = Seen::read(text)
+        {
+            *text = twice(look, settle).to_text();
+        }
+        self.up(host, ToCoordinator::Reading(ask, Box::new(reading)));
+    }
+
     /// What was made to go wrong with the cluster, and was met.
     pub(crate) fn meets_its_cluster(&mut self) {
         for fault in self.ceph.as_mut().map(Cluster::met).unwrap_or_default() {
@@ -167,6 +201,15 @@ impl Fleet {
             self.dial_soon(host, 50);
         }
     }
+}
+
+/// Both looks, the later one as far from the first as it is.
+fn twice(first: replank_ceph::seen::Look, second: Settle) -> Seen {
+    let later = second
+        .looks
+        .into_iter()
+        .map(|look| replank_ceph::seen::Look { after_ms: LOOKS_APART_MS + 200, ..look });
+    Seen::Settle(Settle { looks: std::iter::once(first).chain(later).collect() })
 }
 
 /// The cluster as it is now, if the host is one of its machines.

@@ -23,8 +23,10 @@ pub(crate) use network::ToAgent;
 use network::ToCoordinator;
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
+use replank_ceph::seen::Look;
 use replank_common::action::Action;
 use replank_common::ids::{ActionId, GuestUuid, HostName, RunId};
+use replank_common::reading::ReadingRequest;
 use replank_common::version::Version;
 use replank_core::gate::Gate;
 use replank_core::plan::{Plan, PlannedHost, Work};
@@ -90,6 +92,14 @@ pub(crate) enum Happening {
     Wake {
         seat: u64,
     },
+    /// An agent looks a second time at OSDs that settle.
+    LooksAgain {
+        host: usize,
+        life: u64,
+        ask: u64,
+        request: ReadingRequest,
+        look: Box<Look>,
+    },
     /// A guest that moves is gone from where it was.
     MoveEnds {
         host: usize,
@@ -141,6 +151,7 @@ impl Happening {
             | Self::TaskEnds { host, .. }
             | Self::AgentStarts { host }
             | Self::PowerReturns { host }
+            | Self::LooksAgain { host, .. }
             | Self::MoveEnds { host, .. } => Some(*host),
             Self::CoordinatorStarts
             | Self::OldOneWakes { .. }
@@ -272,7 +283,6 @@ impl Fleet {
     }
 
     /// With a cluster on these hosts.
-    #[allow(dead_code, reason = "no plan has a cluster yet")]
     pub(crate) fn with_cluster(mut self, layout: Layout, seed: u64) -> Self {
         self.ceph = Some(Cluster::new(layout, seed, self.now));
         self
@@ -413,6 +423,9 @@ impl Fleet {
             Happening::OldOneWakes { seat } => self.old_one_wakes(seat),
             Happening::OldOneSweeps { seat } => self.old_one_sweeps(seat),
             Happening::Wake { seat } => self.wakes(seat),
+            Happening::LooksAgain { host, life, ask, request, look } => {
+                self.looks_again(host, life, ask, &request, *look);
+            }
             Happening::MoveEnds { host, guest } => self.move_ends(host, guest),
         }
     }

@@ -47,6 +47,10 @@ impl Fleet {
                         });
                     }
                 }
+                if let Some(cluster) = &mut self.ceph {
+                    cluster.pass(now);
+                    cluster.check_gates(step, &mut self.judge);
+                }
             }
             Event::Outcome { action, .. } => {
                 let index = self.index.clone();

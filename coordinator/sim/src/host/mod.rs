@@ -4,7 +4,6 @@
 //! ([`hands`](self)) and the world that they change; its guard judges by theirs too, what guests depend on in [`site`](self). What waits on the agent's desk and what it answers to questions is a model.
 
 mod agent;
-#[expect(dead_code, reason = "no plan has a cluster yet")]
 mod ceph;
 mod hands;
 mod site;
@@ -271,7 +270,13 @@ impl SimHost {
         }
     }
 
-    pub(crate) fn read(&mut self, request: &ReadingRequest, peer_answers: bool, now_ms: u64) -> Reading {
+    pub(crate) fn read(
+        &mut self,
+        request: &ReadingRequest,
+        peer_answers: bool,
+        ceph: Option<Seat<'_>>,
+        now_ms: u64,
+    ) -> Reading {
         let value = match request {
             ReadingRequest::Census => ReadingValue::Census(self.census(now_ms)),
             ReadingRequest::GuestJobs => {
@@ -305,9 +310,10 @@ impl SimHost {
             | ReadingRequest::CephMons
             | ReadingRequest::CephGroups
             | ReadingRequest::CephHealth
-            | ReadingRequest::CephCluster => {
-                ReadingValue::CannotTell { why: "this host has no Ceph".to_owned() }
-            }
+            | ReadingRequest::CephCluster => match ceph {
+                Some(seat) => seat.read(request),
+                None => ReadingValue::CannotTell { why: "this host has no Ceph".to_owned() },
+            },
         };
         let taken_at_ms = self.clock(now_ms);
         Reading { host: self.name.clone(), request: request.clone(), taken_at_ms, value }

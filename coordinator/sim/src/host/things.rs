@@ -24,7 +24,6 @@ pub(crate) enum About {
     Anchor,
     /// Nothing at all.
     Trial(Option<TrialOf>),
-    #[allow(dead_code, reason = "no plan has a cluster yet")]
     /// The cluster that daemons of this host belong to.
     Cluster,
 }
@@ -36,6 +35,10 @@ impl About {
             Action::LibvirtAnchor(_) => Self::Anchor,
             Action::LibvirtTrial(trial) => Self::Trial(Some(trial.of)),
             Action::TreeTrial(_) => Self::Trial(None),
+            Action::CephFlags(_)
+            | Action::CephConfig(_)
+            | Action::CephRestart(_)
+            | Action::CephRequire(_) => Self::Cluster,
             Action::RepositoryPin(_)
             | Action::PackagesStage(_)
             | Action::PackagesInstall(_)
@@ -45,11 +48,7 @@ impl About {
             | Action::FileWrite(_)
             | Action::UnitMask(_)
             | Action::UnitEnable(_)
-            | Action::UnitDropIn(_)
-            | Action::CephFlags(_)
-            | Action::CephConfig(_)
-            | Action::CephRestart(_)
-            | Action::CephRequire(_) => {
+            | Action::UnitDropIn(_) => {
                 let text = serde_json::to_vec(action).unwrap_or_default();
                 let digest = Sha256::digest(text);
                 let mut number = [0; 8];

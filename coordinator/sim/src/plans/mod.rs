@@ -1,5 +1,8 @@
 //! Plans for voyages that are given none, in the shape that the planner gives them.
 
+pub mod ceph;
+
+use crate::ceph::Layout;
 use replank_common::action::{
     Action, FileWrite, LibvirtAnchor, LibvirtRestart, LibvirtTrial, PackagesInstall, TrialOf, UnitMask,
 };
@@ -53,6 +56,11 @@ pub fn run_id() -> RunId {
 
 pub fn plan_id() -> PlanId {
     PlanId::new(format!("sha256:{:064x}", 9)).expect("a plan's id")
+}
+
+/// Of a fleet that is a cluster.
+pub fn cluster_index(layout: &Layout) -> Arc<Index> {
+    Arc::new(Index::new(plan_id(), ceph::plan(layout)).expect("a plan of this layout is sound"))
 }
 
 pub fn index(shape: Shape) -> Arc<Index> {
