@@ -7,8 +7,8 @@ pub(crate) struct Flags {
     set: BTreeSet<String>,
     /// How the operator left those that he touched.
     operators: BTreeMap<String, bool>,
-    /// What the run set and has not given back.
-    ours: BTreeSet<String>,
+    /// What the run borrows, or has borrowed.
+    claimed: BTreeSet<String>,
 }
 
 impl Flags {
@@ -22,21 +22,22 @@ impl Flags {
 
     /// By the run. Whether anything was changed.
     pub(crate) fn put(&mut self, flag: &str, set: bool) -> bool {
-        if set {
-            self.ours.insert(flag.to_owned())
-        } else {
-            self.ours.remove(flag)
-        };
+        self.claim(flag);
         self.change(flag, set)
+    }
+
+    /// From here on the operator leaves its setting to the run: what he sets while it is being borrowed, or given back, is nobody's to tell.
+    pub(crate) fn claim(&mut self, flag: &str) {
+        self.claimed.insert(flag.to_owned());
     }
 
     fn change(&mut self, flag: &str, set: bool) -> bool {
         if set { self.set.insert(flag.to_owned()) } else { self.set.remove(flag) }
     }
 
-    /// Whether anything was changed. What he sets while the run has it borrowed is nobody's to tell, so he does not.
+    /// Whether anything was changed.
     pub(crate) fn put_by_operator(&mut self, flag: &str, set: bool) -> bool {
-        let changed = !(set && self.ours.contains(flag)) && self.change(flag, set);
+        let changed = !(set && self.claimed.contains(flag)) && self.change(flag, set);
         if changed {
             self.operators.insert(flag.to_owned(), set);
         }

@@ -358,9 +358,12 @@ impl Cluster {
         let epoch = self.epoch;
         let all_run = self.groups[at].serving().all(|osd| self.osd(osd).running);
         let group = &mut self.groups[at];
+        if group.is_clean() {
+            // Also when a member has died that nobody misses yet.
+            group.clean_epoch = epoch;
+        }
         if group.is_clean() && all_run {
             group.misfortunes.clear();
-            group.clean_epoch = epoch;
             let members: Vec<OsdId> = group.serving().collect();
             group.copies.retain(|osd, _| members.contains(osd));
         }

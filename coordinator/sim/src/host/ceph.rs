@@ -219,7 +219,9 @@ impl SimHands<'_> {
             Deed::Flags(flags) => {
                 let cluster = self.cluster()?;
                 let unset = flags.iter().filter(|flag| !cluster.flags.has(flag.as_str())).copied();
-                UndoRecord::CephFlags { unset: unset.collect() }
+                let unset: Vec<CephFlag> = unset.collect();
+                unset.iter().for_each(|flag| cluster.flags.claim(flag.as_str()));
+                UndoRecord::CephFlags { unset }
             }
             Deed::Setting { key, .. } => {
                 UndoRecord::CephConfig { before: self.cluster()?.config.get(key).cloned() }
@@ -323,15 +325,18 @@ impl SimHands<'_> {
 
     pub(super) fn undo_on_cluster(&mut self, deed: &Deed, record: &UndoRecord) -> Result<Report, ActError> {
         let half = self.is_half_way_back();
+        let gave;
         match (deed, record) {
             (Deed::Flags(_), UndoRecord::CephFlags { unset }) => {
                 let some = if half { unset.len() / 2 } else { unset.len() };
                 let cluster = self.cluster().map_err(|_| failure())?;
                 let given = unset[..some].iter().filter(|flag| cluster.sets(flag.as_str(), false)).count();
                 self.changed |= given > 0;
+                gave = given > 0;
             }
             (Deed::Setting { key, .. }, UndoRecord::CephConfig { before }) => {
                 let cluster = self.cluster().map_err(|_| failure())?;
+                gave = cluster.config.get(key) != before.as_ref();
                 match before {
                     _ if half => {}
                     Some(value) => drop(cluster.config.insert(key.clone(), value.clone())),
@@ -348,7 +353,9 @@ impl SimHands<'_> {
             return Err(failure().into());
         }
         match self.command.work {
-            Work::Undo(_) => self.carried_out(),
+            // What is given back already is given back once more without a change.
+            Work::Undo(_) if gave => self.carried_out(),
+            Work::Undo(_) => {}
             Work::Do(_) => drop(self.executed.remove(&self.command.id)),
         }
         Ok(Report::default())
