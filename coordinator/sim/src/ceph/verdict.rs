@@ -79,7 +79,7 @@ impl Cluster {
     /// P6: what the gates after a step that is done have said is so, or has been so.
     pub(crate) fn check_gates(&self, step: &Step, judge: &mut Judge) {
         for gate in &step.after {
-            match (gate, &step.work) {
+            match (gate, &*step.work) {
                 (Gate::OsdsSettled { osds, version, .. }, _) => self.check_settled(osds, version, judge),
                 (Gate::MonsInQuorum { mons, .. }, Work::Act(Action::CephRestart(restart))) => {
                     self.check_joined(mons, &restart.expect, judge);

@@ -57,7 +57,7 @@ impl Draft<'_> {
             host: machine_name(host),
             stage,
             title: what.replace('-', " "),
-            work,
+            work: work.into(),
             before: [vec![Gate::CensusHolds], before].concat(),
             after: [vec![Gate::CensusHolds], after].concat(),
             undo,
