@@ -7,6 +7,7 @@ use replank_agent_core::act::{ActError, Failure, Report, Standing};
 use replank_agent_core::ledger::Work;
 use replank_ceph::OsdId;
 use replank_ceph::documents::Health;
+use replank_ceph::last_word;
 use replank_ceph::redundancy::{Answer, show_objection};
 use replank_ceph::seen::{Groups, Look, Map, Seen, Settle, Stop};
 use replank_common::action::{Action, CephConfig, CephFlags, CephRequire};
@@ -241,7 +242,10 @@ impl SimHands<'_> {
         let (map, tree) = (documents.osds, documents.tree);
         let stop = Stop::new(map, groups, documents.quorum, Some(tree), osds.clone());
         let verdict = stop.judge(&osds, &stopping.mons, &restart.consents);
-        let verdict = verdict.map_err(|error| silent(&error.to_string()))?;
+        let mut verdict = verdict.map_err(|error| silent(&error.to_string()))?;
+        if !stopping.osds.is_empty() {
+            verdict = last_word::of_own(verdict, &stopping.osds);
+        }
         match verdict.answer {
             Answer::Safe => Ok(()),
             Answer::NotSafe | Answer::CannotTell => {
