@@ -7,8 +7,9 @@
 //! | all flags set | done | `check` says done; the record of the first time tells which are ours |
 //! | undo: some unset | those unset | the others are unset |
 //!
-//! A flag that was set before is its owner's and is not in the record. Whether somebody else would also have set one of ours meanwhile cannot be
-//! told: a flag has no count.
+//! A flag that was set before is its owner's and is not in the record; one that he unsets before we are done is missing at `verify`, and the next attempt
+//! records it as ours and sets it. Whether somebody else would also have set one of ours meanwhile cannot be told: a flag has no count, and setting it
+//! says the same whether it was set or not. So one that he sets between our look and our own setting, or while it is borrowed, is given back with ours.
 
 use super::answer::{change, foreign_record};
 use super::ceph_answer::{ceph_failure, ceph_refusal};

@@ -2,7 +2,8 @@
 //!
 //! **The race.** Reports of placement groups reach the cluster every few seconds. Right after a restart `active+clean` may still be the word
 //! from before it, and the daemon may be back without its groups having noticed. So health is judged by epochs: every OSD came up at an epoch later than before it was
-//! stopped, and every group that it is or was in has been reported since that epoch, clean, where CRUSH wants it. A pass counts when it is the second in a row,
+//! stopped, and every group that it is or was in has been reported since that epoch, clean, where CRUSH wants it. A group whose last report is from the outage and names
+//! one member too few may be one of them. A pass counts when it is the second in a row,
 //! some seconds after the first; that is for whoever asks, as are the clocks.
 
 use super::documents::{Osd, OsdDump, OsdMetadata, Pg, PgDump, Word};
@@ -137,6 +138,21 @@ pub fn unsettled_as(booted: Booted<'_>, osds: &OsdDump, pgs: &PgDump) -> Vec<Uns
     waits
 }
 
+/// Whether a group that names none of the wave may be one of theirs all the same: it was short of a member when it was reported last, and that was before
+/// the wave was up. A primary that lives tells of its return within seconds; one that died meanwhile never does, and its last word is from the outage.
+pub(crate) fn may_miss_one(pg: &Pg, osds: &OsdDump, newest: u32) -> bool {
+    // The groups of a pool that was deleted are gone for good.
+    let Some(pool) = osds.pools.get(&pg.id.pool) else { return false };
+    let size = pool.size.map_or(usize::MAX, |size| size as usize);
+    let short = |members: &Option<Vec<OsdId>>| members.as_ref().is_none_or(|members| members.len() < size);
+    (short(&pg.up) || short(&pg.acting)) && pg.reported_epoch.is_none_or(|epoch| epoch < newest)
+}
+
+/// The newest epoch at which one of these came up.
+pub(crate) fn newest_boot(of: &BTreeSet<OsdId>, osds: &OsdDump) -> u32 {
+    of.iter().filter_map(|osd| up_since(osds.osds.get(osd)).flatten()).max().unwrap_or(0)
+}
+
 /// `None`: it is down, or the map does not say that it is up.
 fn up_since(osd: Option<&Osd>) -> Option<Option<u32>> {
     osd.filter(|osd| osd.up == Some(true)).map(|osd| osd.up_from)
@@ -160,6 +176,9 @@ fn groups(
         let has = |osds: &Option<Vec<OsdId>>| osds.iter().flatten().any(|osd| wave.contains(osd));
         if expected.remove(&pg.id) || has(&pg.up) || has(&pg.acting) {
             waits.extend(group(pg, since, newest));
+        } else if may_miss_one(pg, osds, newest) {
+            let reported_epoch = pg.reported_epoch;
+            waits.push(Unsettled::PgNotReported { pg: pg.id, reported_epoch, needed: newest });
         }
     }
     // The groups of a pool that was deleted meanwhile are gone for good.

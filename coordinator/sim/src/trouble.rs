@@ -12,6 +12,7 @@ use replank_common::ids::GuestUuid;
 use replank_common::version::Version;
 use replank_core::plan::{Stage, Step, Work};
 use replank_core::run::Operate;
+use std::collections::BTreeSet;
 use uuid::Uuid;
 
 /// What meets a message, a link, an action or a death, and no moment.
@@ -239,6 +240,7 @@ impl Fleet {
     /// Whether it could be done, or will be met: what is met is counted then.
     fn trouble_of_the_cluster(&mut self, fault: Fault, span: u64) -> bool {
         let some = self.below(1 << 32);
+        let borrowed = self.borrowed_flags();
         let Some(cluster) = self.cluster() else { return false };
         let osd = u32::try_from(some % cluster.layout.osds() as u64).map(OsdId).unwrap_or(OsdId(0));
         let mon = usize::try_from(some).unwrap_or(0) % cluster.layout.mons;
@@ -252,7 +254,10 @@ impl Fleet {
                 let mons = cluster.layout.mons;
                 (0..=mons / 2).filter(|at| cluster.mon_crashes((mon + at) % mons, span)).count() > mons / 2
             }
-            Fault::OperatorSetsFlag => cluster.operator_sets(OPERATORS_FLAGS[flag], true),
+            Fault::OperatorSetsFlag => {
+                !borrowed.contains(OPERATORS_FLAGS[flag])
+                    && cluster.operator_sets(OPERATORS_FLAGS[flag], true)
+            }
             Fault::OperatorUnsetsFlag => cluster.operator_sets(OPERATORS_FLAGS[flag], false),
             Fault::RecoverySlow => cluster.recovery_slows(span),
             Fault::ScrubLong => cluster.scrubs_take_long(span),
@@ -262,6 +267,16 @@ impl Fleet {
             Fault::MonDoesNotRejoin => cluster.mon_will_not_rejoin(mon),
             _ => false,
         }
+    }
+
+    /// Flags that a run has recorded as its own and has not given back. Their setting is left to it: nobody could tell whether the operator wants one too that is set,
+    /// and one that he sets between the agent's look and its own setting is lost with ours. Nothing can be done about it, so he does not.
+    fn borrowed_flags(&self) -> BTreeSet<&'static str> {
+        let borrows = |step: &&Step| matches!(&*step.work, Work::Act(Action::CephFlags(_)));
+        let steps = self.index.plan().steps.iter().filter(borrows);
+        steps
+            .flat_map(|step| self.hosts[self.names[&step.host]].borrowed_flags(&self.run, &step.id))
+            .collect()
     }
 
     /// Before the run: here and there an operator has done what a step would do.

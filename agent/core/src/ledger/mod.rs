@@ -12,7 +12,7 @@ pub mod rules;
 
 pub use entry::{Entry, IllegalEntry, NewIntent, Stage, Unbegun, Work};
 pub use memory::{MemoryError, MemoryLedger};
-pub use rules::{is_wanted_back, standing_record, was_taken_back};
+pub use rules::{grown, grows, is_wanted_back, standing_record, was_taken_back};
 
 use replank_common::UnixMs;
 use replank_common::ids::{ActionId, CoordinatorId, Epoch, RunId, StepId};

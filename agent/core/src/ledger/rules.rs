@@ -101,18 +101,39 @@ pub fn ended_unbegun(new: Unbegun, known: Option<&Entry>) -> Result<Entry, Illeg
     })
 }
 
-/// The first record of a step that was not taken back since: what was there before *any* attempt. `entries` are all of the step,
-/// oldest first.
+/// Whether a later attempt of a step adds to the record of an earlier one.
+///
+/// A flag of a cluster is set or not, and whoever finds it not set may take it: what is not set when an attempt begins is nobody's, whatever an earlier
+/// attempt found. Its owner may have unset it since. Everything else stays recorded as it was before any attempt.
+pub fn grows(record: &UndoRecord) -> bool {
+    matches!(record, UndoRecord::CephFlags { .. })
+}
+
+/// The record of an earlier attempt with what another one found beside it; the earlier one alone where it does not [grow](grows).
+pub fn grown(earlier: UndoRecord, now: UndoRecord) -> UndoRecord {
+    match (earlier, now) {
+        (UndoRecord::CephFlags { mut unset }, UndoRecord::CephFlags { unset: now }) => {
+            let more: Vec<_> = now.into_iter().filter(|flag| !unset.contains(flag)).collect();
+            unset.extend(more);
+            UndoRecord::CephFlags { unset }
+        }
+        (earlier, _) => earlier,
+    }
+}
+
+/// The first record of a step that was not taken back since, with what later attempts [added](grown): what was there before *any* attempt. `entries`
+/// are all of the step, oldest first.
 pub fn standing_record(entries: &[Entry]) -> Option<&UndoRecord> {
-    let mut standing = None;
+    let mut standing: Option<&UndoRecord> = None;
     for entry in entries {
         match (entry.id.direction, entry.outcome()) {
             (Direction::Do, Some(Outcome::Failed { restored: true, .. })) => standing = None,
             // Nothing was changed by it.
             (Direction::Do, Some(Outcome::Refused(_))) => {}
             (Direction::Do, Some(Outcome::Done { .. } | Outcome::Failed { .. }) | None) => {
-                let first = standing.filter(|_| !planted::is(Planted::LatestRecordStands));
-                standing = first.or(entry.undo());
+                let first =
+                    standing.filter(|first| !grows(first) && !planted::is(Planted::LatestRecordStands));
+                standing = first.or(entry.undo()).or(standing);
             }
             (Direction::Undo, Some(Outcome::Done { .. })) => standing = None,
             (Direction::Undo, _) => {}
@@ -135,4 +156,62 @@ pub fn was_taken_back(id: &ActionId, entries: &[Entry]) -> bool {
 /// wants an attempt after that: a copy of its command came late. `entries` are all of the step.
 pub fn is_wanted_back(id: &ActionId, entries: &[Entry]) -> bool {
     entries.iter().any(|entry| matches!(&entry.work, Work::Undo(of) if of.attempt >= id.attempt))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use replank_common::action::{Action, CephFlags};
+    use replank_common::ceph::CephFlag::{Nodown, Noout, Noscrub};
+    use replank_common::ids::{PlanId, RunId, StepId};
+    use std::path::PathBuf;
+
+    fn attempt(attempt: u32, undo: UndoRecord) -> Entry {
+        let id = ActionId {
+            run: RunId::new(format!("run-{:032x}", 1)).unwrap(),
+            step: StepId::new("mon1.flags").unwrap(),
+            direction: Direction::Do,
+            attempt,
+        };
+        let text = |text: &str| text.to_owned();
+        let outcome = Outcome::Failed {
+            code: text("RP5608"),
+            error: text("e"),
+            remedy: text("r"),
+            restored: false,
+            took_ms: 1,
+        };
+        Entry {
+            id,
+            plan: PlanId::new(format!("sha256:{:064x}", 1)).unwrap(),
+            work: Work::Do(Action::CephFlags(CephFlags { flags: vec![Noout, Noscrub] })),
+            intended_at_ms: 1,
+            stage: Stage::Ended { undo: Some(undo), outcome, at_ms: 1 },
+        }
+    }
+
+    #[test]
+    fn a_flag_that_its_owner_has_unset_between_two_attempts_is_ours_beside_those_that_the_first_may_have_set()
+    {
+        let (first, now) = (
+            UndoRecord::CephFlags { unset: vec![Noout] },
+            UndoRecord::CephFlags { unset: vec![Noout, Noscrub] },
+        );
+        assert!(grows(&first));
+        let both = grown(first.clone(), UndoRecord::CephFlags { unset: vec![Noscrub] });
+        assert_eq!(both, now);
+        assert_eq!(standing_record(&[attempt(1, first), attempt(2, both.clone())]), Some(&both));
+        assert_eq!(grown(both.clone(), UndoRecord::CephFlags { unset: vec![Nodown, Noout] }), {
+            UndoRecord::CephFlags { unset: vec![Noout, Noscrub, Nodown] }
+        });
+    }
+
+    #[test]
+    fn whatever_else_was_there_before_the_first_attempt_stays_recorded() {
+        let tree = |path: &str| UndoRecord::Tree { path: PathBuf::from(path) };
+        assert!(!grows(&tree("/first")));
+        assert_eq!(grown(tree("/first"), tree("/second")), tree("/first"));
+        let entries = [attempt(1, tree("/first")), attempt(2, tree("/second"))];
+        assert_eq!(standing_record(&entries), Some(&tree("/first")));
+    }
 }

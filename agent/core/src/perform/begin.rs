@@ -5,7 +5,8 @@ use super::{Command, Hands, Moment, say};
 use crate::act::{Report, Standing};
 use crate::guard;
 use crate::ledger::{
-    Entry, Ledger, NewIntent, Stage, Unbegun, Work, is_wanted_back, standing_record, was_taken_back,
+    Entry, Ledger, NewIntent, Stage, Unbegun, Work, grown, grows, is_wanted_back, standing_record,
+    was_taken_back,
 };
 use replank_common::action::Action;
 use replank_common::finding::Severity;
@@ -114,12 +115,17 @@ impl<L: Ledger> Beginning<'_, L> {
                     let took = self.hands.elapsed().saturating_sub(began);
                     return self.end_unbegun(earlier, say::done(How::FoundDone, took, Report::default()));
                 }
-                let record = match earlier {
-                    Some(record) => record,
-                    None => match self.hands.prepare(action) {
-                        Ok(record) => record,
+                let prepared = match &earlier {
+                    Some(record) if !grows(record) => None,
+                    Some(_) | None => match self.hands.prepare(action) {
+                        Ok(record) => Some(record),
                         Err(refusal) => return self.refuse(None, refusal),
                     },
+                };
+                let record = match (earlier, prepared) {
+                    (Some(earlier), Some(now)) => grown(earlier, now),
+                    (Some(record), None) | (None, Some(record)) => record,
+                    (None, None) => unreachable!("without an earlier record one was prepared"),
                 };
                 self.intend(record.clone())?;
                 record

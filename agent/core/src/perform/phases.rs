@@ -52,6 +52,11 @@ impl Begun {
         &self.action
     }
 
+    /// What it is taken back from.
+    pub fn record(&self) -> &UndoRecord {
+        &self.record
+    }
+
     /// Carries it out, or takes it back.
     pub fn act(self, hands: &mut dyn Hands) -> Acted {
         let outcome = match self.deed {

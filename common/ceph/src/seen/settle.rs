@@ -1,8 +1,8 @@
 //! Whether OSDs that were restarted are behind us.
 
 use crate::OsdId;
-use crate::documents::{OsdDump, OsdMetadata, PgCut, PgDump};
-use crate::settled::{Booted, Unsettled, unsettled_as};
+use crate::documents::{OsdDump, OsdMetadata, Pg, PgCut, PgDump};
+use crate::settled::{Booted, Unsettled, may_miss_one, newest_boot, unsettled_as};
 use replank_common::version::Version;
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
@@ -12,6 +12,9 @@ pub const LOOKS_APART_MS: u64 = 5_000;
 
 /// An agent looks again and again for about this long before it answers with what is missing. Milliseconds.
 pub const LOOKING_MS: u64 = 10_000;
+
+/// Groups that may be of the OSDs, and whose last report does not say so: one is enough to wait, the others are named to people.
+const DOUBTFUL_KEPT: usize = 8;
 
 /// One look, or the first and the last of several that missed nothing.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -30,7 +33,7 @@ pub struct Look {
 }
 
 impl Look {
-    /// Cuts the documents down to the OSDs `of`.
+    /// Cuts the documents down to the OSDs `of`, their groups, and a few that may be theirs.
     pub fn new(
         after_ms: u64,
         mut osds: OsdDump,
@@ -40,7 +43,15 @@ impl Look {
     ) -> Self {
         osds.osds.retain(|osd, _| of.contains(osd));
         metadata.retain(|osd, _| of.contains(osd));
-        Self { after_ms, osds, metadata, pgs: PgCut::new(pgs, of.clone()).pgs }
+        let newest = newest_boot(of, &osds);
+        let theirs = |pg: &Pg| pg.up.iter().chain(&pg.acting).flatten().any(|osd| of.contains(osd));
+        let doubtful = pgs.pgs.iter().filter(|pg| !theirs(pg) && may_miss_one(pg, &osds, newest));
+        let doubtful: Vec<Pg> = doubtful.take(DOUBTFUL_KEPT).cloned().collect();
+        let mut pgs = PgCut::new(pgs, of.clone()).pgs;
+        pgs.pgs.retain(theirs);
+        pgs.pgs.extend(doubtful);
+        pgs.pgs.sort_by_key(|pg| pg.id);
+        Self { after_ms, osds, metadata, pgs }
     }
 
     /// What it misses of these OSDs as daemons of `version` whose groups are clean.

@@ -1,6 +1,7 @@
 //! When a wave that came back is behind us, and the races that look as if it were.
 
 use crate::world::World;
+use replank_ceph::documents::OsdDump;
 use replank_ceph::settled::{Before, Unsettled, unsettled};
 use replank_ceph::{OsdId, PgId};
 use serde_json::json;
@@ -53,6 +54,25 @@ fn clean_from_before_the_restart_is_not_believed() {
     // A manager leaves that epoch at 0, which says nothing.
     counted.pgs["last_osdmap_epoch"] = json!(0);
     assert_eq!(waits(&counted, &before), []);
+}
+
+#[test]
+fn a_group_whose_last_report_is_from_the_outage_and_a_member_short_may_be_the_waves() {
+    let (world, before) = after();
+    let before = Before { groups: BTreeSet::new(), ..before };
+    let pg = "0.1".parse().unwrap();
+    let short = |reported: &str| {
+        let said = json!({ "state": "active+undersized+degraded", "up": [2, 3], "acting": [2, 3], "reported_epoch": reported });
+        world.clone().pg(1, said)
+    };
+    let expected = Unsettled::PgNotReported { pg, reported_epoch: Some(129), needed: 130 };
+    assert_eq!(waits(&short("129"), &before), [expected]);
+    // Reported since the boot, it is short of another.
+    assert_eq!(waits(&short("130"), &before), []);
+    // Its pool was deleted meanwhile.
+    let (osds, pgs) = short("129").read();
+    let osds = OsdDump { pools: BTreeMap::new(), ..osds };
+    assert_eq!(unsettled(&Before { groups: BTreeSet::new(), ..before }, &osds, &pgs), []);
 }
 
 #[test]

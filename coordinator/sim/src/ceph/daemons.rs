@@ -81,7 +81,7 @@ pub(super) struct Mon {
     pub(super) joined: bool,
     /// What it was when it joined last.
     pub(super) joined_as: Version,
-    /// It did not end by our doing.
+    /// It was a member and ended by itself; until it is one again, or the others have missed it, nobody can know.
     pub(super) ended_itself: bool,
 }
 
@@ -122,6 +122,15 @@ pub(crate) struct Daemons {
     pub(crate) osds: BTreeSet<OsdId>,
     pub(crate) mons: BTreeSet<String>,
     pub(crate) mgrs: BTreeSet<String>,
+}
+
+impl Daemons {
+    /// As [`Cluster::running`] has them.
+    pub(crate) fn names(&self) -> Vec<String> {
+        let osds = self.osds.iter().map(ToString::to_string);
+        let mons = self.mons.iter().map(|mon| format!("mon.{mon}"));
+        osds.chain(mons).chain(self.mgrs.iter().map(|mgr| format!("mgr.{mgr}"))).collect()
+    }
 }
 
 impl Cluster {
@@ -233,7 +242,7 @@ impl Cluster {
         if !at.powered {
             return false;
         }
-        (at.running, at.version, at.ended_itself) = (true, installed, false);
+        (at.running, at.version) = (true, installed);
         at.life += 1;
         let life = at.life;
         let starts = self.between(300, 3_000);
@@ -304,7 +313,7 @@ impl Cluster {
                 self.at(2_000, Event::MonStarted { mon, life });
                 return;
             }
-            (at.joined, at.joined_as) = (true, at.version.clone());
+            (at.joined, at.joined_as, at.ended_itself) = (true, at.version.clone(), false);
             self.election_due = true;
             let takes = self.between(200, 2_000);
             self.at(takes, Event::Election);

@@ -7,8 +7,6 @@ pub(crate) struct Flags {
     set: BTreeSet<String>,
     /// How the operator left those that he touched.
     operators: BTreeMap<String, bool>,
-    /// What the run borrows, or has borrowed.
-    claimed: BTreeSet<String>,
 }
 
 impl Flags {
@@ -20,24 +18,14 @@ impl Flags {
         &self.set
     }
 
-    /// By the run. Whether anything was changed.
+    /// By the run, or on its behalf. Whether anything was changed.
     pub(crate) fn put(&mut self, flag: &str, set: bool) -> bool {
-        self.claim(flag);
-        self.change(flag, set)
-    }
-
-    /// From here on the operator leaves its setting to the run: what he sets while it is being borrowed, or given back, is nobody's to tell.
-    pub(crate) fn claim(&mut self, flag: &str) {
-        self.claimed.insert(flag.to_owned());
-    }
-
-    fn change(&mut self, flag: &str, set: bool) -> bool {
         if set { self.set.insert(flag.to_owned()) } else { self.set.remove(flag) }
     }
 
     /// Whether anything was changed.
     pub(crate) fn put_by_operator(&mut self, flag: &str, set: bool) -> bool {
-        let changed = !(set && self.claimed.contains(flag)) && self.change(flag, set);
+        let changed = self.put(flag, set);
         if changed {
             self.operators.insert(flag.to_owned(), set);
         }

@@ -3,7 +3,7 @@
 use rand::Rng;
 use rand::rngs::StdRng;
 use replank_ceph::documents::{Pool, PoolKind, Profile};
-use replank_ceph::redundancy::{Consents, Need};
+use replank_ceph::redundancy::Consents;
 use replank_ceph::{OsdId, PoolId};
 
 /// The rows of machines of one cluster, and its pools.
@@ -74,8 +74,11 @@ impl Layout {
         self.host_of(osd) / self.hosts_per_domain
     }
 
-    pub(crate) fn need(&self, pool: &Pool) -> Need {
-        Need::of(pool, &self.consents).expect("a pool of a layout says all of itself")
+    /// Complete copies that each group of it keeps, by the definition of P10 and by nobody else's word: as many as let clients go on, and one more than all data is
+    /// read from, unless the operator accepts that there is no such one for the while.
+    pub(crate) fn keep(&self, pool: &Pool) -> usize {
+        let one_more = usize::from(!self.consents.contains(&pool.id));
+        (pool.min_size.unwrap_or(1) as usize).max(enough_to_read(pool) + one_more)
     }
 
     /// Where a group belongs, shard by shard; `usable`: OSDs that data is placed on. An OSD that is not usable is replaced in its own domain first,

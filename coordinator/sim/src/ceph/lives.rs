@@ -43,7 +43,7 @@ impl Cluster {
 
     pub(crate) fn mon_crashes(&mut self, mon: usize, back_after_ms: u64) -> bool {
         let Some(at) = self.mons.get_mut(mon).filter(|at| at.running) else { return false };
-        at.ended_itself = true;
+        at.ended_itself |= at.joined;
         self.mon_ends(mon);
         let life = self.mons[mon].life;
         self.at(back_after_ms, Event::MonReturns { mon, life });
@@ -69,7 +69,8 @@ impl Cluster {
         for mon in 0..self.mons.len() {
             if self.mons[mon].host == host {
                 let at = &mut self.mons[mon];
-                (at.powered, at.ended_itself) = (false, true);
+                at.powered = false;
+                at.ended_itself |= at.joined;
                 self.mon_ends(mon);
             }
         }

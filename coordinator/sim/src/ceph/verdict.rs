@@ -3,7 +3,8 @@
 //! | what the judge counts | why |
 //! | --- | --- |
 //! | members that have every acknowledged write, run, and are not stopped | what the cluster reported is for the run and the agent to doubt |
-//! | members that died by themselves, and are still up in the map | nobody can know of them yet |
+//! | OSDs that died by themselves, and are still up in the map | nobody can know of them yet |
+//! | MONs that died by themselves, and that the others still count in quorum, started again meanwhile or not | the same |
 //!
 //! A write is lost by us when fewer members died by themselves than a group that was stopped safely can bear.
 
@@ -33,7 +34,7 @@ impl Cluster {
                 !stopping.contains(osd) && group.is_whole(*osd) && (self.osd(*osd).running || unnoticed(*osd))
             };
             let left = group.serving().filter(counts).count();
-            let keep = self.layout.need(&self.layout.pools[group.pool]).keep as usize;
+            let keep = self.layout.keep(&self.layout.pools[group.pool]);
             judge.check(Promise::P10, left >= keep, || {
                 let osds: Vec<String> = stopping.iter().map(ToString::to_string).collect();
                 let osds = osds.join(", ");
@@ -59,7 +60,7 @@ impl Cluster {
     pub(crate) fn check_writes(&self, judge: &mut Judge) {
         for group in &self.groups {
             let pool = &self.layout.pools[group.pool];
-            let bearable = (self.layout.need(pool).keep as usize).saturating_sub(enough_to_read(pool));
+            let bearable = self.layout.keep(pool).saturating_sub(enough_to_read(pool));
             let by_us = group.is_lost(pool) && group.misfortunes.len() <= bearable && bearable > 0;
             judge.check(Promise::P10, !by_us, || {
                 let died: Vec<String> = group.misfortunes.iter().map(ToString::to_string).collect();

@@ -182,7 +182,7 @@ pub(crate) struct Fleet {
     pub(crate) hosts: Vec<SimHost>,
     pub(crate) names: BTreeMap<HostName, usize>,
     pub(crate) index: Arc<Index>,
-    run: RunId,
+    pub(crate) run: RunId,
     pub(crate) journal: Vec<Record>,
     hasher: Sha256,
     /// The coordinator processes, by their number.

@@ -5,10 +5,12 @@ use super::ceph::Seat;
 use super::hands::{Fortune, SimHands};
 use super::things::{About, State};
 use crate::promise::{Judge, Promise};
+use replank_agent_core::ledger::standing_record;
 use replank_agent_core::{Acted, Begin, Begun, Command, Ledger, begin};
 use replank_common::action::Action;
-use replank_common::ids::{ActionId, Direction, Epoch};
+use replank_common::ids::{ActionId, Direction, Epoch, RunId, StepId};
 use replank_common::outcome::Outcome;
+use replank_common::undo::UndoRecord;
 
 /// The command at work: its intent is durable.
 #[derive(Debug)]
@@ -142,6 +144,15 @@ impl SimHost {
         self.ledger.unfinished().is_ok_and(|entries| !entries.is_empty())
     }
 
+    /// Flags that this step has in the record that stands.
+    pub(crate) fn borrowed_flags(&self, run: &RunId, step: &StepId) -> Vec<&'static str> {
+        let entries = self.ledger.of_step(run, step).unwrap_or_default();
+        match standing_record(&entries) {
+            Some(UndoRecord::CephFlags { unset }) => unset.iter().map(|flag| flag.as_str()).collect(),
+            _ => Vec::new(),
+        }
+    }
+
     /// Acts: the world is changed, the ledger does not know it yet.
     pub(crate) fn act(
         &mut self,
@@ -163,7 +174,7 @@ impl SimHost {
         if let Some(deed) = super::ceph::Deed::of(at_work.begun.action()) {
             let host = &mut *self;
             let mut hands = hands!(host, &at_work.command, weather, ceph, judge);
-            hands.half_do(&deed);
+            hands.half_do(&deed, at_work.begun.record());
             return;
         }
         let undoing = at_work.command.id.direction == Direction::Undo;

@@ -220,9 +220,7 @@ impl SimHands<'_> {
             Deed::Flags(flags) => {
                 let cluster = self.cluster()?;
                 let unset = flags.iter().filter(|flag| !cluster.flags.has(flag.as_str())).copied();
-                let unset: Vec<CephFlag> = unset.collect();
-                unset.iter().for_each(|flag| cluster.flags.claim(flag.as_str()));
-                UndoRecord::CephFlags { unset }
+                UndoRecord::CephFlags { unset: unset.collect() }
             }
             Deed::Setting { key, .. } => {
                 UndoRecord::CephConfig { before: self.cluster()?.config.get(key).cloned() }
@@ -255,49 +253,63 @@ impl SimHands<'_> {
         }
     }
 
-    pub(super) fn apply_to_cluster(&mut self, deed: &Deed) -> Result<Report, ActError> {
+    pub(super) fn apply_to_cluster(&mut self, deed: &Deed, record: &UndoRecord) -> Result<Report, ActError> {
         let half = matches!(self.fortune, Fortune::FailedHalfWay | Fortune::FailedForGood);
-        match deed {
-            Deed::Flags(flags) => {
-                let some = if half { flags.len() / 2 } else { flags.len() };
+        // Each counts as carried out where it changes what was there: what an earlier life of the agent did, and the world has not undone, stays.
+        let counts = match (deed, record) {
+            (Deed::Flags(_), UndoRecord::CephFlags { unset }) => {
+                let some = if half { unset.len() / 2 } else { unset.len() };
                 let cluster = self.cluster().map_err(|_| failure())?;
-                let set = flags[..some].iter().filter(|flag| cluster.sets(flag.as_str(), true)).count();
+                let set = unset[..some].iter().filter(|flag| cluster.sets(flag.as_str(), true)).count();
                 self.changed |= set > 0;
+                true
             }
-            Deed::Setting { key, value } => {
+            (Deed::Setting { key, value }, _) => {
                 let cluster = self.cluster().map_err(|_| failure())?;
                 if !half {
                     cluster.config.insert(key.clone(), value.clone());
                     self.changed = true;
                 }
+                true
             }
-            Deed::Restart(restart) => self.restart_daemons(restart, half)?,
-            Deed::Require(what) => self.require(what, half)?,
-        }
+            (Deed::Restart(restart), _) => self.restart_daemons(restart, half)?,
+            (Deed::Require(what), _) => {
+                self.require(what, half)?;
+                true
+            }
+            (Deed::Flags(_), _) => {
+                return Err(refusal("RP5306", "the undo record is of another kind of action").into());
+            }
+        };
         if half {
             return Err(failure().into());
         }
-        self.carried_out();
+        if counts {
+            self.carried_out();
+        }
         Ok(Report::default())
     }
 
-    fn restart_daemons(&mut self, restart: &Restart, half: bool) -> Result<(), ActError> {
+    /// Whether something that ran was stopped for it. What has died by itself since an earlier life of the agent restarted it is only started.
+    fn restart_daemons(&mut self, restart: &Restart, half: bool) -> Result<bool, ActError> {
         let left = self.left_to_restart(restart);
         if left != Daemons::default() {
             self.may_stop(&left, restart)?;
         }
         let by = self.command.id.to_string();
         let Some(seat) = &mut self.ceph else { return Err(failure().into()) };
+        let running = seat.cluster.running(seat.machine);
+        let stops = left.names().iter().any(|name| running.contains_key(name));
         seat.cluster.stop_by_us(&left, &by, self.judge);
         self.changed = true;
         // Half way: stopped, and not started.
         if half {
-            return Ok(());
+            return Ok(stops);
         }
         let mut dead = seat.cluster.start(&left);
         // As a real agent waits: until a MON says of itself that it is in quorum. What the others say of it is of the time before, for a while.
         dead.extend(seat.cluster.mons_join(&restart.daemons));
-        if dead.is_empty() { Ok(()) } else { Err(failure().into()) }
+        if dead.is_empty() { Ok(stops) } else { Err(failure().into()) }
     }
 
     fn require(&mut self, what: &Requirement, half: bool) -> Result<(), ActError> {
@@ -321,10 +333,13 @@ impl SimHands<'_> {
         if done && self.fortune != Fortune::Unverified { Ok(()) } else { Err(failure()) }
     }
 
-    /// The agent dies in the middle: daemons are stopped and not started, some of the flags are set.
-    pub(super) fn half_do(&mut self, deed: &Deed) {
+    /// The agent dies in the middle: daemons are stopped and not started, some of the flags are set, or given back.
+    pub(super) fn half_do(&mut self, deed: &Deed, record: &UndoRecord) {
         self.fortune = Fortune::FailedForGood;
-        drop(self.apply_to_cluster(deed));
+        match self.command.work {
+            Work::Do(_) => drop(self.apply_to_cluster(deed, record)),
+            Work::Undo(_) => drop(self.undo_on_cluster(deed, record)),
+        }
     }
 
     pub(super) fn undo_on_cluster(&mut self, deed: &Deed, record: &UndoRecord) -> Result<Report, ActError> {

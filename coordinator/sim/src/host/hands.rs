@@ -200,7 +200,7 @@ impl Hands for SimHands<'_> {
             _ => {}
         }
         if let Some(deed) = Deed::of(action) {
-            return self.apply_to_cluster(&deed);
+            return self.apply_to_cluster(&deed, record);
         }
         let half = matches!(self.fortune, Fortune::FailedHalfWay | Fortune::FailedForGood);
         let mut findings = Vec::new();
