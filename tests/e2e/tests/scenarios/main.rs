@@ -7,6 +7,7 @@ mod impostor;
 mod lab_agent_dies;
 mod lab_agent_package;
 mod lab_ceph_field;
+mod lab_ceph_voyage;
 mod lab_coordinator_dies;
 mod lab_halt;
 mod lab_hazards;
