@@ -84,6 +84,7 @@ pub fn plan(hosts: &[&str], note: &str) -> Plan {
             needs: hosts.iter().map(|host| Need::Step(step_id(host, "ready"))).collect(),
         }],
         points_of_no_return: Vec::new(),
+        osd_waves: None,
         steps: hosts.iter().map(ready).chain(hosts.iter().flat_map(changes)).collect(),
         findings: Vec::new(),
     }

@@ -74,6 +74,7 @@ fn plan_guests(input: &Input<'_>, goal: &GuestsTarget) -> Result<(Plan, PlanRepo
         hosts: ordered.hosts,
         holds: ordered.holds,
         points_of_no_return: ordered.points_of_no_return,
+        osd_waves: None,
         steps: ordered.steps,
         findings: findings.clone(),
     };

@@ -30,4 +30,5 @@ pub use pieces::{Proof, Reader, cut};
 pub use preflight::preflight;
 pub use report::{PlanReport, Refused, show_findings};
 pub use show::show;
+pub(crate) use text::names;
 pub use text::show_duration;

@@ -31,6 +31,9 @@ pub struct Plan {
     pub points_of_no_return: Vec<PointOfNoReturn>,
     /// In an order in which every step comes after all that it needs.
     pub steps: Vec<Step>,
+    /// `None` where no OSD is restarted, and in plans from before it was said.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub osd_waves: Option<PlannedOsdWaves>,
     /// What was found and does not block: neutralised or noted.
     pub findings: Vec<Finding>,
 }
@@ -52,6 +55,15 @@ pub struct PlannedPace {
     pub parallel_hosts: u32,
     /// Hosts that may prepare.
     pub staging_parallel: u32,
+}
+
+/// The sets of OSDs that are down together.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct PlannedOsdWaves {
+    pub planned: u32,
+    /// No sequence of sets has fewer.
+    pub least: u32,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

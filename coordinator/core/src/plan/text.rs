@@ -61,7 +61,7 @@ pub(super) fn count(number: usize, one: &str) -> String {
 }
 
 /// Names of hosts: all of them while they are few.
-pub(super) fn names(names: &[&str]) -> String {
+pub(crate) fn names(names: &[&str]) -> String {
     match names {
         [first, .., last] if names.len() > 6 => format!("{first} … {last} ({} hosts)", names.len()),
         _ => names.join(", "),

@@ -72,6 +72,7 @@ pub fn index() -> Arc<Index> {
         hosts: (0..HOSTS).map(planned).collect(),
         holds: Vec::new(),
         points_of_no_return: Vec::new(),
+        osd_waves: None,
         steps: (0..HOSTS).map(step).collect(),
         findings: Vec::new(),
     };

@@ -210,6 +210,7 @@ pub fn plan(shape: Shape) -> Plan {
         hosts,
         holds,
         points_of_no_return,
+        osd_waves: None,
         steps: [prepare, change].concat(),
         findings: Vec::new(),
     }

@@ -68,6 +68,7 @@ pub(super) fn plan(input: &Input<'_>, goal: &CephTarget) -> Result<(Plan, PlanRe
         hosts,
         holds: builder.holds,
         points_of_no_return: builder.points,
+        osd_waves: summary::osd_waves(&ground),
         steps: builder.steps,
         findings: findings.clone(),
     };

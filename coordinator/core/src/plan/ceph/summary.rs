@@ -2,8 +2,15 @@
 
 use super::ground::{Ground, Standing};
 use super::waves::waves;
+use crate::plan::model::PlannedOsdWaves;
 use crate::plan::text::count;
 use replank_common::ceph::CephKind;
+
+/// `None` where every OSD runs the new release already.
+pub(super) fn osd_waves(ground: &Ground<'_>) -> Option<PlannedOsdWaves> {
+    let planned = u32::try_from(waves(ground).len()).unwrap_or(u32::MAX);
+    (planned > 0).then_some(PlannedOsdWaves { planned, least: ground.waves.lower_bound.waves })
+}
 
 pub(super) fn summary(ground: &Ground<'_>) -> Vec<String> {
     let (hop, part, goal) = (ground.voyage.hop, ground.voyage.part, ground.voyage.goal);

@@ -35,6 +35,7 @@ impl State {
             hosts: (0..self.hosts.len()).map(|host| self.host_report(host)).collect(),
             tally: tally(&guests),
             guests,
+            osd_waves: self.osd_waves(),
             halts: self.halts.iter().map(|note| self.halt_report(note)).collect(),
             way_back_closed: self.way_back_closed.clone(),
             way_back_closed_more: self.way_back_closed_more,

@@ -3,6 +3,7 @@
 
 mod build;
 mod model;
+mod osd_waves;
 mod text;
 
 pub use model::*;

@@ -31,6 +31,9 @@ pub struct Report {
     /// One line a life of a guest; a guest that its owner started again has two.
     pub guests: Vec<GuestProof>,
     pub tally: Tally,
+    /// `None` where no OSD is restarted.
+    #[serde(default)]
+    pub osd_waves: Option<OsdWaves>,
     pub halts: Vec<HaltReport>,
     pub way_back_closed: Vec<WayBackClosed>,
     /// How many further refusals there were.
@@ -80,6 +83,27 @@ pub struct StepReport {
     /// How long taking it back took, and what that changed.
     pub undo_took_ms: Option<u64>,
     pub undo_changes: Vec<Change>,
+}
+
+/// How the OSDs of a cluster were restarted.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct OsdWaves {
+    /// No sequence of sets has fewer; `None` in plans that do not say it.
+    pub least: Option<u32>,
+    pub waves: Vec<OsdWave>,
+}
+
+/// OSDs that were down together.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct OsdWave {
+    pub hosts: Vec<HostName>,
+    pub osds: usize,
+    /// From the end of the wave before it to the first command of this one. An operator's time at a hold is in it.
+    pub after_ms: Option<u64>,
+    /// From the first command until every daemon ran the new release, by its process.
+    pub restarted_ms: Option<u64>,
+    /// From there until every placement group of theirs was seen to be clean.
+    pub settled_ms: Option<u64>,
 }
 
 /// One life of one guest.

@@ -1,7 +1,8 @@
 //! The report in plain lines.
 
-use super::{GuestFate, GuestProof, HaltReport, HostReport, Report, Sight};
+use super::{GuestFate, GuestProof, HaltReport, HostReport, OsdWaves, Report, Sight};
 use crate::gate::{duration, utc};
+use crate::plan::names;
 use crate::run::event::End;
 use crate::run::text::table;
 use replank_common::census::EndCause;
@@ -48,6 +49,10 @@ impl Report {
         for halt in &self.halts {
             text.push('\n');
             text.push_str(&halt_text(halt));
+        }
+        if let Some(waves) = &self.osd_waves {
+            text.push('\n');
+            text.push_str(&waves_text(waves));
         }
         text.push('\n');
         text.push_str(&self.guest_table(extra));
@@ -128,6 +133,27 @@ fn host_text(host: &HostReport) -> String {
             let _ = writeln!(text, "    {}: {} → {}", change.what, change.before, change.after);
         }
     }
+    text
+}
+
+fn waves_text(waves: &OsdWaves) -> String {
+    let least = waves.least.map_or_else(String::new, |least| format!("; no sequence has fewer than {least}"));
+    let mut text = format!("waves of OSDs: {}{least}\n", waves.waves.len());
+    let took = |span: Option<u64>| span.map_or_else(|| "-".to_owned(), duration);
+    let rows: Vec<Vec<String>> = (1..)
+        .zip(&waves.waves)
+        .map(|(number, wave)| {
+            let hosts: Vec<&str> = wave.hosts.iter().map(|host| host.as_str()).collect();
+            let spans = [wave.after_ms, wave.restarted_ms, wave.settled_ms].map(took);
+            let mut row = vec![number.to_string(), names(&hosts), wave.osds.to_string()];
+            row.extend(spans);
+            row
+        })
+        .collect();
+    text.push_str(&table(
+        &["wave", "hosts", "OSDs", "after the one before", "restarted", "then clean"],
+        &rows,
+    ));
     text
 }
 

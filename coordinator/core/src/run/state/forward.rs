@@ -194,6 +194,7 @@ impl State {
             Outcome::Done { how, changes, findings, took_ms: _ } => {
                 let state = &mut self.steps[step];
                 state.phase = StepPhase::Verifying;
+                state.acted_ms = Some(at_ms);
                 state.how = Some(*how);
                 state.changes.clone_from(changes);
                 state.findings.clone_from(findings);

@@ -135,6 +135,8 @@ pub struct StepState {
     pub wait: Option<GateWait>,
     pub held: Option<Held>,
     pub begun_ms: Option<UnixMs>,
+    /// The action itself was done; gates after it may still have waited.
+    pub acted_ms: Option<UnixMs>,
     pub done_ms: Option<UnixMs>,
     pub undo_begun_ms: Option<UnixMs>,
     pub undone_ms: Option<UnixMs>,
@@ -157,6 +159,7 @@ impl StepState {
             wait: None,
             held: None,
             begun_ms: None,
+            acted_ms: None,
             done_ms: None,
             undo_begun_ms: None,
             undone_ms: None,
