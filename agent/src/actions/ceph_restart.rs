@@ -87,9 +87,10 @@ impl<'a> Restart<'a> {
     }
 
     /// Waits until every MON of the list is in quorum.
-    fn join(self) -> Result<(), Failure> {
+    fn join(self, progress: Progress<'_>) -> Result<(), Failure> {
         let begun = Instant::now();
         while let Some(mon) = self.outside() {
+            progress(None, &format!("waiting until {mon} is in quorum"));
             if begun.elapsed() > Duration::from_millis(self.of.start_ms) {
                 let said = Daemon::new(self.host, mon).last_words();
                 let text = format!("{mon} runs and is not in quorum; it said: {said}");
@@ -298,7 +299,7 @@ impl Perform for CephRestart {
                 changes.push(restarted(one.name, one.version.as_ref(), &self.expect));
             }
         }
-        of.join()?;
+        of.join(progress)?;
         notes::forget(host, KIND, &of.key()).map_err(|error| file_refusal(&error))?;
         Ok(Report { changes, findings: Vec::new() })
     }

@@ -290,7 +290,16 @@ impl Lab {
         net::cut(&self.state.name, self.host(host)?.name(), port, which)
     }
 
-    /// Ends what [`Lab::cut_link`] began; fine when nothing is cut.
+    /// Cuts a host off from these TCP ports of every other host, and them from its own, until [`Lab::heal_link`]. Connections of the host with itself
+    /// stay.
+    ///
+    /// # Errors
+    /// When the host's firewall refuses the rule.
+    pub fn cut_ports(&self, host: &str, ports: &[u16]) -> Result<()> {
+        net::cut_ports(&self.state.name, self.host(host)?.name(), ports)
+    }
+
+    /// Ends what [`Lab::cut_link`] or [`Lab::cut_ports`] began; fine when nothing is cut.
     ///
     /// # Errors
     /// When the host's firewall cannot be changed.

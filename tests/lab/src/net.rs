@@ -92,7 +92,19 @@ pub(crate) fn cut(lab: &LabName, host: &str, port: u16, which: Cut) -> Result<()
     nft(lab, host, &rules)
 }
 
-/// Ends a [`cut`]; fine when there is none.
+/// Drops the frames between a host and these TCP ports of all other hosts, and theirs to its own; within the host all passes.
+pub(crate) fn cut_ports(lab: &LabName, host: &str, ports: &[u16]) -> Result<()> {
+    let ports: Vec<String> = ports.iter().map(u16::to_string).collect();
+    let ports = ports.join(", ");
+    let rules = format!(
+        "table {CUT_TABLE} {{}}\ndelete table {CUT_TABLE}\ntable {CUT_TABLE} {{\n\
+         chain from_host {{ type filter hook output priority 0; oifname \"lo\" accept; tcp dport {{ {ports} }} drop; tcp sport {{ {ports} }} drop; }}\n\
+         chain to_host {{ type filter hook input priority 0; iifname \"lo\" accept; tcp dport {{ {ports} }} drop; tcp sport {{ {ports} }} drop; }}\n}}\n"
+    );
+    nft(lab, host, &rules)
+}
+
+/// Ends a [`cut`] or [`cut_ports`]; fine when there is none.
 pub(crate) fn heal(lab: &LabName, host: &str) -> Result<()> {
     nft(lab, host, &format!("table {CUT_TABLE} {{}}\ndelete table {CUT_TABLE}\n"))
 }

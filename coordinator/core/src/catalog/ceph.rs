@@ -209,6 +209,9 @@ pub struct ConfigRow {
     pub name: String,
     pub value: String,
     pub how: ConfigHow,
+    /// The old release does not know it: it is set once every MON is new, before the first OSD is restarted.
+    #[serde(default)]
+    pub new_mons_only: bool,
     pub why: String,
     pub source: String,
 }

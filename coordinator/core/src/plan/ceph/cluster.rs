@@ -63,7 +63,24 @@ impl Builder<'_, '_> {
             Draft::act("borrow-flags", Stage::Keep, title, action, Undo::Borrowed)
                 .needs(std::slice::from_ref(hold)),
         );
-        for (number, row) in (1..).zip(&part.config) {
+        self.set_options(via, false, &[]);
+        let title = "see that no scrub runs any more and that the cluster says nothing unexpected";
+        let mut draft = Draft::new("wait-for-scrubs", Stage::Keep, title, Work::Observe, Undo::Nothing);
+        draft.after = vec![Gate::NoScrub { via: via.clone() }, self.health_known()];
+        Need::Step(self.push(via, draft))
+    }
+
+    /// What only the new release knows, once its MONs are all there are. The last of these steps, if there are any.
+    pub(super) fn borrow_of_new_mons(&mut self, via: &HostName, needs: &[Need]) -> Option<Need> {
+        self.set_options(via, true, needs)
+    }
+
+    fn set_options(&mut self, via: &HostName, new_mons_only: bool, needs: &[Need]) -> Option<Need> {
+        let rows = (1..).zip(&self.ground.voyage.part.config);
+        // A host's stages follow one another, and the MONs were the first of this one.
+        let stage = if new_mons_only { Stage::Switch } else { Stage::Keep };
+        let mut last = None;
+        for (number, row) in rows.filter(|(_, row)| row.new_mons_only == new_mons_only) {
             let config = CephConfig {
                 section: row.section.clone(),
                 name: row.name.clone(),
@@ -75,13 +92,10 @@ impl Builder<'_, '_> {
             };
             let title = format!("set {} to {} for every {}: {}", row.name, row.value, row.section, row.why);
             let what = format!("set-option-{number}");
-            let action = Action::CephConfig(config);
-            self.push(via, Draft::act(what, Stage::Keep, title, action, Undo::Borrowed));
+            let draft = Draft::act(what, stage, title, Action::CephConfig(config), Undo::Borrowed);
+            last = Some(Need::Step(self.push(via, draft.needs(needs))));
         }
-        let title = "see that no scrub runs any more and that the cluster says nothing unexpected";
-        let mut draft = Draft::new("wait-for-scrubs", Stage::Keep, title, Work::Observe, Undo::Nothing);
-        draft.after = vec![Gate::NoScrub { via: via.clone() }, self.health_known()];
-        Need::Step(self.push(via, draft))
+        last
     }
 
     /// Each behind a hold of its own, after every daemon is seen to be new. What the end waits for.

@@ -133,6 +133,10 @@ impl<'a> Builder<'_, 'a> {
             self.last_mon(host, Behind::Mons { others_were_new: first.is_empty() }, &mut front);
         }
         self.one_by_one(CephKind::Mgr, &mut front);
+        if !waves.is_empty() {
+            let via = self.ground.via.clone();
+            front.needs.extend(self.borrow_of_new_mons(&via, &front.needs));
+        }
         self.waves(&waves[..canaries], &mut front);
         // The hold before the last MON is one after the canary where the MON stays for it.
         if canaries > 0 && waves.len() > canaries && !(stays && last.is_some()) {

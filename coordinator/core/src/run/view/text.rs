@@ -154,5 +154,6 @@ fn is_busy(state: StepWord) -> bool {
 
 fn busy(host: &HostView) -> Option<String> {
     let step = host.step.as_ref().filter(|step| is_busy(step.state))?;
-    Some(format!("{} ({})", step.id, step.state.as_str()))
+    let progress = step.progress.as_ref().map_or_else(String::new, |progress| format!(": {progress}"));
+    Some(format!("{} ({}{progress})", step.id, step.state.as_str()))
 }
