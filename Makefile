@@ -1,11 +1,16 @@
 # Each line is a command that a person could type.
 SHELL := /bin/bash
-.PHONY: demo test lint unit planted sim bench lab-tests rpm rpm-test lab lab-down setup
+.PHONY: demo demo-ceph test lint unit planted sim bench lab-tests rpm rpm-test lab lab-down setup
 
 # The main job, on three real hosts that it boots itself.
 demo: setup rpm-test
 	cargo build --locked -p replank-lab -p replank-e2e --bins
 	target/debug/demo
+
+# A real cluster of Ceph 14.2 becomes 16.2 under a client that writes.
+demo-ceph: setup rpm-test
+	cargo build --locked -p replank-lab -p replank-e2e --bins
+	target/debug/demo-ceph
 
 # Everything: style, units, goldens, properties, sweeps, then the scenarios on real hosts.
 test: setup lint unit planted rpm-test lab-tests

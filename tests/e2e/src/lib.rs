@@ -3,6 +3,7 @@
 //! Owns how the scenarios and the demo set the field up and look at it. Everything it does with replank goes through the two released binaries.
 
 mod ceph_fleet;
+pub mod cluster_proof;
 mod coordinator;
 mod field;
 mod fleet;

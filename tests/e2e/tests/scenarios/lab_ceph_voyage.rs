@@ -1,8 +1,8 @@
 //! A real cluster from 14.2.21 to 16.2.15 while a client writes, as an operator does it.
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Result, ensure};
 use replank_core::run::Phase;
-use replank_e2e::{CephFleet, Field, FieldSpec};
+use replank_e2e::{CephFleet, Field, FieldSpec, cluster_proof};
 use replank_lab::ceph::Writer;
 use std::time::{Duration, Instant};
 
@@ -16,11 +16,7 @@ fn nautilus_to_pacific_under_load() -> Result<()> {
     let field = Field::up(&FieldSpec::ceph("t-ceph-voyage"))?;
     let cluster = field.cluster()?;
     let writer = Writer::start(cluster)?;
-    let flags = |field: &Field| -> Result<String> {
-        let dump = field.cluster()?.ask(&["osd", "dump"])?;
-        Ok(dump["flags"].as_str().context("the map has no flags")?.to_owned())
-    };
-    let before = flags(&field)?;
+    let before = cluster_proof::flags(&field)?;
 
     let plan = field.plan_ceph(&CephFleet::default())?;
     let since = Instant::now();
@@ -30,23 +26,13 @@ fn nautilus_to_pacific_under_load() -> Result<()> {
     println!("voyage: {:.0} s", since.elapsed().as_secs_f64());
     println!("{}", field.replank(&["report", &run.0])?);
 
-    // Of the running processes, and not of what the cluster remembers of their boot.
-    let mut running = 0;
-    for host in field.hosts() {
-        let said = host.sh(
-            "for socket in /run/ceph/*.asok; do ceph --admin-daemon $socket version | tr -d ' \\n'; echo; done; \
-             ls -l /proc/[0-9]*/exe 2>/dev/null | grep -E 'ceph-(mon|mgr|osd) \\(deleted\\)' || :",
-        )?;
-        ensure!(!said.contains("(deleted)"), "{} still runs an old program: {said}", host.name());
-        for line in said.lines() {
-            ensure!(line.contains("\"version\":\"16.2.15\""), "{}: {line}", host.name());
-            running += 1;
-        }
-    }
-    ensure!(running == 12, "{running} daemons answer");
-    let dump = cluster.ask(&["osd", "dump"])?;
-    ensure!(dump["require_osd_release"] == "pacific", "the cluster requires {}", dump["require_osd_release"]);
-    ensure!(flags(&field)? == before, "flags were {before} and are {}", flags(&field)?);
+    let running = cluster_proof::running(&field)?;
+    ensure!(running.len() == 12, "{} daemons answer: {running:?}", running.len());
+    ensure!(running.iter().all(|daemon| daemon.version == "16.2.15"), "an old daemon runs: {running:?}");
+    let required = cluster_proof::required(&field)?;
+    ensure!(required == "pacific", "the cluster requires {required}");
+    let flags = cluster_proof::flags(&field)?;
+    ensure!(flags == before, "flags were {before} and are {flags}");
     cluster.wait_for_clean(Duration::from_secs(60))?;
 
     let verdict = writer.finish()?;

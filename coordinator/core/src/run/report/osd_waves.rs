@@ -32,19 +32,25 @@ impl State {
     }
 }
 
+/// Steps that restart OSDs which are down together.
+struct Together<'a> {
+    osds: &'a [u32],
+    steps: Vec<(&'a Step, Times)>,
+}
+
 /// In the plan's order. Steps are of one wave when the gate before them asks for the same OSDs: those are down together.
 fn waves<'a>(steps: impl Iterator<Item = (&'a Step, Times)>) -> Vec<OsdWave> {
-    let mut together: Vec<(&[u32], Vec<(&Step, Times)>)> = Vec::new();
+    let mut together: Vec<Together<'_>> = Vec::new();
     for (step, times) in steps {
         let Some(osds) = stops(step) else { continue };
-        match together.iter_mut().find(|(known, _)| *known == osds) {
-            Some((_, steps)) => steps.push((step, times)),
-            None => together.push((osds, vec![(step, times)])),
+        match together.iter_mut().find(|known| known.osds == osds) {
+            Some(known) => known.steps.push((step, times)),
+            None => together.push(Together { osds, steps: vec![(step, times)] }),
         }
     }
     let mut before_ms = None;
     let mut waves = Vec::new();
-    for (osds, steps) in together {
+    for Together { osds, steps } in together {
         let begun_ms = steps.iter().filter_map(|(_, times)| times.begun_ms).min();
         let running_ms = once_all(&steps, |times| times.acted_ms);
         let clean_ms = once_all(&steps, |times| times.done_ms);
