@@ -247,6 +247,7 @@ pub fn plan(layout: &Layout) -> Plan {
             .collect(),
         holds: draft.holds,
         points_of_no_return: draft.points,
+        osd_waves: None,
         steps: draft.steps,
         findings: Vec::new(),
     }
