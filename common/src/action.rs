@@ -205,6 +205,7 @@ pub enum Dialect {
     Systemd,
     Shell,
     Libvirt,
+    Ceph,
 }
 
 /// One change to a configuration file. `section` only for dialects with sections. An empty `values` unsets the key.

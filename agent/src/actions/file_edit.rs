@@ -27,6 +27,7 @@ pub(super) fn dialect(dialect: Dialect) -> replank_conf::Dialect {
         Dialect::Systemd => replank_conf::Dialect::Systemd,
         Dialect::Shell => replank_conf::Dialect::Shell,
         Dialect::Libvirt => replank_conf::Dialect::Libvirt,
+        Dialect::Ceph => replank_conf::Dialect::Ceph,
     }
 }
 

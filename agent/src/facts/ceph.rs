@@ -6,6 +6,7 @@ use crate::host::ceph::daemons;
 use crate::readings::of_daemon;
 use replank_common::ceph::{CephDaemon, CephKind};
 use replank_common::facts::{CephDaemonFact, CephFacts, CephUser};
+use replank_conf::{Dialect, Document, Found, Setting, Value};
 use std::collections::BTreeMap;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
@@ -111,23 +112,21 @@ fn short_hostname(host: &Host, errors: &mut Errors) -> String {
     name.trim().split('.').next().unwrap_or_default().to_owned()
 }
 
-/// As Ceph reads it (src/common/ConfUtils.cc): indentation means nothing, `#` and `;` begin a comment, a backslash at the end goes on in the next line, the last
-/// one counts, and a blank, a hyphen and an underscore in a key are the same.
+/// By section and key, underscores for the white space in it. What stands under a hyphened key is read by no daemon, and kept apart by that.
 fn settings(bytes: &[u8]) -> BTreeMap<String, String> {
-    let text = String::from_utf8_lossy(bytes).replace("\\\n", " ");
-    let mut section = String::new();
-    let mut settings = BTreeMap::new();
-    for line in text.lines() {
-        let line = line.split(['#', ';']).next().unwrap_or_default().trim();
-        if let Some(name) = line.strip_prefix('[').and_then(|rest| rest.split(']').next()) {
-            section = name.trim().to_owned();
-        } else if let Some((key, value)) = line.split_once('=') {
-            let words: Vec<&str> = key.split([' ', '\t', '-', '_']).filter(|word| !word.is_empty()).collect();
-            let value = value.trim().trim_matches('"').to_owned();
-            settings.insert(format!("{section}/{}", words.join("_")), value);
-        }
-    }
-    settings
+    let document = Document::parse(Dialect::Ceph, bytes);
+    let one = |setting: Setting<'_>| {
+        let words =
+            |text: &[u8]| String::from_utf8_lossy(text).split_whitespace().collect::<Vec<_>>().join("_");
+        let section = String::from_utf8_lossy(setting.section.unwrap_or_default()).into_owned();
+        let value = match setting.found {
+            Found::Value(Value::Text(text)) | Found::Computed(text) => text.clone(),
+            Found::Value(value @ (Value::Integer(_) | Value::List(_))) => value.to_string(),
+            Found::NotText(bytes) => String::from_utf8_lossy(bytes).into_owned(),
+        };
+        (format!("{section}/{}", words(setting.key)), value)
+    };
+    document.settings().map(one).collect()
 }
 
 #[cfg(test)]
@@ -136,7 +135,9 @@ mod tests {
 
     #[test]
     fn keys_of_ceph_conf_are_told_by_their_section() {
-        let conf = b"[global]\nfsid = 1-2\nauth client required = cephx\n\n[osd]\n\tosd-max-backfills = 1 ; few\n; no = 1\n";
+        let conf =
+            b"[global]\nfsid = 1-2\nauth client required = cephx\n\n[osd]\n\tosd max  backfills = 1 ; few\n\
+            ; no = 1\nosd-op-threads = 9\n[ mon ]\nlost = 1\n[osd]\nosd_max_backfills = \"2\"\n";
         let read = settings(conf);
         let read: Vec<(&str, &str)> =
             read.iter().map(|(key, value)| (key.as_str(), value.as_str())).collect();
@@ -145,7 +146,8 @@ mod tests {
             [
                 ("global/auth_client_required", "cephx"),
                 ("global/fsid", "1-2"),
-                ("osd/osd_max_backfills", "1")
+                ("osd/osd-op-threads", "9"),
+                ("osd/osd_max_backfills", "2")
             ]
         );
     }

@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::document::{Parsed, Style};
 use crate::value::Value;
-use crate::{ini, libvirt, shell};
+use crate::{ini, libvirt, shell, text};
 
 /// The grammar of a file, which is to say: the program that reads it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -22,6 +22,9 @@ pub enum Dialect {
     /// `.repo` files and dnf.conf (libdnf's `iniparser.cpp`): `key=value`, indented lines continue a value. What is
     /// written, yum 3 reads alike.
     Dnf,
+    /// ceph.conf (`src/common/ConfUtils.cc`): `key = value`, comments after a value, a backslash escapes the next character or
+    /// continues the line, white space in a key stands for underscores, and the last of several occurrences counts.
+    Ceph,
     /// `/etc/sysconfig` and `/etc/default`: assignments that sh and systemd's `EnvironmentFile=` (`env-file.c`) both
     /// read. What is written, both read alike, back to systemd 219.
     Shell,
@@ -36,6 +39,7 @@ impl fmt::Display for Dialect {
             Self::Oslo => "oslo.config",
             Self::Systemd => "systemd unit",
             Self::Dnf => "yum/dnf",
+            Self::Ceph => "ceph.conf",
             Self::Shell => "shell-style",
             Self::Libvirt => "libvirt-style",
         })
@@ -51,7 +55,7 @@ pub(crate) struct Refusal {
 impl Dialect {
     pub(crate) fn has_sections(self) -> bool {
         match self {
-            Self::Oslo | Self::Systemd | Self::Dnf => true,
+            Self::Oslo | Self::Systemd | Self::Dnf | Self::Ceph => true,
             Self::Shell | Self::Libvirt => false,
         }
     }
@@ -60,7 +64,7 @@ impl Dialect {
     pub fn is_multi_valued(self) -> bool {
         match self {
             Self::Oslo | Self::Systemd => true,
-            Self::Dnf | Self::Shell | Self::Libvirt => false,
+            Self::Dnf | Self::Ceph | Self::Shell | Self::Libvirt => false,
         }
     }
 
@@ -68,22 +72,31 @@ impl Dialect {
     pub(crate) fn first_counts(self) -> bool {
         match self {
             Self::Libvirt => true,
-            Self::Oslo | Self::Systemd | Self::Dnf | Self::Shell => false,
+            Self::Oslo | Self::Systemd | Self::Dnf | Self::Ceph | Self::Shell => false,
         }
     }
 
-    /// Whether an older reader joins a comment that ends in a backslash with the line after it.
-    pub(crate) fn comments_continue(self) -> bool {
+    /// Whether an older reader joins this comment with the line after it.
+    pub(crate) fn comment_continues(self, comment: &[u8]) -> bool {
         match self {
-            Self::Systemd | Self::Shell => true,
+            Self::Systemd | Self::Shell => text::ends_escaped(comment),
+            Self::Ceph => comment.ends_with(b"\\"),
             Self::Oslo | Self::Dnf | Self::Libvirt => false,
+        }
+    }
+
+    /// Whether a last line without a newline is lost on its readers.
+    pub(crate) fn ends_in_newline(self) -> bool {
+        match self {
+            Self::Ceph => true,
+            Self::Oslo | Self::Systemd | Self::Dnf | Self::Shell | Self::Libvirt => false,
         }
     }
 
     /// What stands between key and value where the file itself gives no example.
     pub(crate) fn default_gap(self) -> &'static [u8] {
         match self {
-            Self::Oslo | Self::Libvirt => b" = ",
+            Self::Oslo | Self::Ceph | Self::Libvirt => b" = ",
             Self::Systemd | Self::Dnf | Self::Shell => b"=",
         }
     }
@@ -95,6 +108,16 @@ impl Dialect {
             Self::Oslo if asked != "DEFAULT" && found != b"DEFAULT" => {
                 String::from_utf8_lossy(found).to_lowercase() == asked.to_lowercase()
             }
+            Self::Oslo | Self::Systemd | Self::Dnf | Self::Ceph | Self::Shell | Self::Libvirt => {
+                found == asked.as_bytes()
+            }
+        }
+    }
+
+    /// Whether a key of the file is the key asked for.
+    pub(crate) fn same_key(self, found: &[u8], asked: &str) -> bool {
+        match self {
+            Self::Ceph => ini::same_ceph_key(found, asked.as_bytes()),
             Self::Oslo | Self::Systemd | Self::Dnf | Self::Shell | Self::Libvirt => found == asked.as_bytes(),
         }
     }
@@ -104,6 +127,7 @@ impl Dialect {
             Self::Oslo => ini::parse_oslo(source),
             Self::Systemd => ini::parse_systemd(source),
             Self::Dnf => ini::parse_dnf(source),
+            Self::Ceph => ini::parse_ceph(source),
             Self::Shell => shell::parse(source),
             Self::Libvirt => libvirt::parse(source),
         }
@@ -128,6 +152,7 @@ impl Dialect {
             (Self::Oslo, Value::Text(text)) => ini::encode_oslo(text, style),
             (Self::Systemd, Value::Text(text)) => ini::encode_systemd(text),
             (Self::Dnf, Value::Text(text)) => ini::encode_dnf(text, style),
+            (Self::Ceph, Value::Text(text)) => ini::encode_ceph(text, style),
             (Self::Shell, Value::Text(text)) => shell::encode(text, style),
             (_, Value::Integer(_) | Value::List(_)) => {
                 Err(Refusal { why: "it is not text", remedy: "give the value as text" })
@@ -139,6 +164,7 @@ impl Dialect {
         match self {
             Self::Oslo => ini::check_key(key, &['=', ':']),
             Self::Systemd | Self::Dnf => ini::check_key(key, &['=']),
+            Self::Ceph => ini::check_ceph_key(key),
             Self::Shell => shell::check_key(key),
             Self::Libvirt => libvirt::check_key(key),
         }

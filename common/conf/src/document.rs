@@ -230,7 +230,9 @@ impl Document {
         key: &'k str,
     ) -> impl Iterator<Item = (&'a Item, &'a Entry)> {
         self.items.iter().filter_map(move |item| match &item.kind {
-            Kind::Entry(entry) if entry.key == key.as_bytes() && self.in_section(item, section) => {
+            Kind::Entry(entry)
+                if self.dialect.same_key(&entry.key, key) && self.in_section(item, section) =>
+            {
                 Some((item, entry))
             }
             Kind::Entry(_) | Kind::Mark | Kind::Blank | Kind::Comment(_) | Kind::Section | Kind::Opaque => {

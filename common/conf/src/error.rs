@@ -140,14 +140,16 @@ pub enum Reason {
     StrayControl,
     /// oslo.config and older systemd take the mark as part of the first line.
     ByteOrderMark,
-    /// systemd before 254 (environment files) and old ones like 219 (units) read the next line as part of the comment.
+    /// systemd before 254 (environment files), old ones like 219 (units), and Ceph before Octopus read the next line as part of the comment.
     CommentSwallowsNext,
     /// A quote, or a list, that is never closed.
     Unterminated,
+    /// The last line has no newline: Ceph before Octopus ignores it, later ones read nothing of the file.
+    NoFinalNewline,
     /// Shell text that runs something: a command, a substitution, several statements.
     Command,
     /// sh and systemd read the line differently (blanks around `=`, `;` comments, a quote inside bare text), or yum and
-    /// dnf do (quotes around a value).
+    /// dnf do (quotes around a value), or older and newer releases of Ceph.
     ReadersDisagree,
     /// sh takes the carriage return as part of the value. Reported once for a file.
     CarriageReturns,
@@ -168,9 +170,10 @@ impl fmt::Display for Reason {
             Self::StrayControl => "NUL or stray carriage return",
             Self::ByteOrderMark => "byte order mark, which not every reader accepts",
             Self::CommentSwallowsNext => {
-                "comment ending in a backslash: older systemd takes the next line as part of it"
+                "comment ending in a backslash: older readers take the next line as part of it"
             }
             Self::Unterminated => "quote or list that is never closed",
+            Self::NoFinalNewline => "no newline after the last line, without which Ceph does not read it",
             Self::Command => "shell text that is more than one assignment",
             Self::ReadersDisagree => "readers of this file disagree about this line",
             Self::CarriageReturns => "carriage returns, which sh takes as part of the value",

@@ -8,8 +8,8 @@ use crate::document::{Document, Kind};
 use crate::text;
 use crate::{Dialect, Edit, EditError, Value, apply};
 
-const DIALECTS: [Dialect; 5] =
-    [Dialect::Oslo, Dialect::Systemd, Dialect::Dnf, Dialect::Shell, Dialect::Libvirt];
+const DIALECTS: [Dialect; 6] =
+    [Dialect::Oslo, Dialect::Systemd, Dialect::Dnf, Dialect::Ceph, Dialect::Shell, Dialect::Libvirt];
 
 /// Pieces that mean something to at least one of the grammars; `key` and `[sec]` are what the edits below ask for.
 const FRAGMENTS: &[&[u8]] = &[
@@ -135,6 +135,21 @@ fn sound() -> impl Strategy<Value = (Dialect, Vec<u8>)> {
         ini(
             Dialect::Dnf,
             &["[other] # c\n", "[sec]\n", "\n", "# text\n", "key=1\n", "key = 2\n  3\n", "#key=0\n", "a=b\n"],
+        ),
+        ini(
+            Dialect::Ceph,
+            &[
+                "[other] ; c\n",
+                "[sec]\n",
+                "\n",
+                "# text\n",
+                "  ; text\n",
+                "key = 1\n",
+                "\tkey=2 \\\n  3 # c\n",
+                "#key = 0\n",
+                "a b = \"c d\" # e\n",
+                "a\tc =\n"
+            ],
         ),
         flat(
             Dialect::Shell,
@@ -293,7 +308,12 @@ proptest! {
                 }
             }
             // An empty line stays that keeps older readers from taking the new line into the comment before it.
-            let padded = text::lines(&source, 0).iter().any(|line| text::ends_escaped(line.of(&source)));
+            let padded = text::lines(&source, 0).iter().any(|line| {
+                let line = line.of(&source);
+                text::ends_escaped(line) || dialect.comment_continues(line)
+            });
+            // So does the newline at the end that a reader needs.
+            let padded = padded || dialect.ends_in_newline() && !source.ends_with(b"\n");
             if absent && has_section(&before) && !padded {
                 prop_assert_eq!(document.bytes(), &source[..]);
             }

@@ -22,7 +22,9 @@ impl Document {
     pub(crate) fn hint(&self, section: Option<&str>, key: &str) -> Option<(&Item, &Hint)> {
         let all = || {
             self.items.iter().filter_map(|item| match &item.kind {
-                Kind::Comment(Some(hint)) if hint.key == key.as_bytes() && self.in_section(item, section) => {
+                Kind::Comment(Some(hint))
+                    if self.dialect.same_key(&hint.key, key) && self.in_section(item, section) =>
+                {
                     Some((item, hint))
                 }
                 Kind::Comment(_)
@@ -140,8 +142,11 @@ impl Document {
         if self.starts_line(slot.at) {
             with.extend_from_slice(eol);
         } else {
-            // The file has no final newline, and shall have none.
+            // The file has no final newline, and shall have none unless its reader needs one.
             with.splice(..0, eol.iter().copied());
+            if self.dialect.ends_in_newline() {
+                with.extend_from_slice(eol);
+            }
         }
         Splice { range: slot.at..slot.at, with }
     }
@@ -162,9 +167,7 @@ impl Document {
             self.source[..at.saturating_sub(1)].iter().rposition(|b| *b == b'\n').map_or(0, |lf| lf + 1);
         let content = text::line_at(&self.source, start);
         let content = content.of(&self.source);
-        self.dialect.comments_continue()
-            && matches!(text::trim(content).first(), Some(b'#' | b';'))
-            && text::ends_escaped(content)
+        matches!(text::trim(content).first(), Some(b'#' | b';')) && self.dialect.comment_continues(content)
     }
 }
 

@@ -294,7 +294,9 @@ impl Document {
         self.items
             .iter()
             .filter_map(|item| match &item.kind {
-                Kind::Entry(entry) if entry.key == place.key.as_bytes() && self.in_section(item, section) => {
+                Kind::Entry(entry)
+                    if self.dialect.same_key(&entry.key, &place.key) && self.in_section(item, section) =>
+                {
                     None
                 }
                 Kind::Entry(entry) => Some(Meant::Setting(item.section.as_deref(), &entry.key, &entry.found)),

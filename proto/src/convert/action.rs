@@ -112,6 +112,7 @@ impl From<a::Dialect> for v1::Dialect {
             a::Dialect::Systemd => Self::Systemd,
             a::Dialect::Shell => Self::Shell,
             a::Dialect::Libvirt => Self::Libvirt,
+            a::Dialect::Ceph => Self::Ceph,
         }
     }
 }
@@ -123,6 +124,7 @@ fn dialect(number: i32) -> Result<a::Dialect, BadMessage> {
         v1::Dialect::Systemd => Ok(a::Dialect::Systemd),
         v1::Dialect::Shell => Ok(a::Dialect::Shell),
         v1::Dialect::Libvirt => Ok(a::Dialect::Libvirt),
+        v1::Dialect::Ceph => Ok(a::Dialect::Ceph),
     }
 }
 

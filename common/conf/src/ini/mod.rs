@@ -1,10 +1,14 @@
-//! INI as oslo.config, systemd and yum/dnf read it. A file each, because the three readers agree on little; what they
+//! INI as oslo.config, systemd, yum/dnf and Ceph read it. A file each, because the readers agree on little; what they
 //! share is here.
 
+mod ceph;
 mod dnf;
 mod oslo;
 mod systemd;
 
+pub(crate) use ceph::{
+    check_key as check_ceph_key, encode as encode_ceph, parse as parse_ceph, same_key as same_ceph_key,
+};
 pub(crate) use dnf::{encode as encode_dnf, parse as parse_dnf};
 pub(crate) use oslo::{encode as encode_oslo, parse as parse_oslo};
 pub(crate) use systemd::{encode as encode_systemd, parse as parse_systemd};

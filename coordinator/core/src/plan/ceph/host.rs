@@ -114,7 +114,7 @@ impl Builder<'_, '_> {
                 continue;
             }
             let edit =
-                FileEdit { path: PathBuf::from(CEPH_CONF), dialect: Dialect::Ini, settings, create: false };
+                FileEdit { path: PathBuf::from(CEPH_CONF), dialect: Dialect::Ceph, settings, create: false };
             let undo = if borrowed { Undo::Borrowed } else { Undo::Record };
             add(self, Draft::act(what, Stage::Install, title, Action::FileEdit(edit), undo));
         }
