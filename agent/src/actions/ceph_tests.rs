@@ -23,6 +23,8 @@ use std::time::Duration;
 
 const OLD: &str = "14.2.21";
 const NEW: &str = "16.2.15";
+/// For an answer.
+const TIME: Duration = Duration::from_secs(60);
 
 /// What the programs and the systemd of the first host show.
 #[derive(Debug, Default)]
@@ -482,7 +484,7 @@ fn seen(value: ReadingValue) -> Seen {
 #[test]
 fn what_is_measured_decides_as_the_agent_itself_does() {
     let (world, host, fake) = cluster();
-    let ask = || seen(answer(&host, &ReadingRequest::CephStop { osds: vec![0, 1] }));
+    let ask = || seen(answer(&host, &ReadingRequest::CephStop { osds: vec![0, 1] }, TIME));
     let safe = |seen| match seen {
         Seen::Stop(stop) => {
             stop.judge(&[OsdId(0), OsdId(1)].into(), &BTreeSet::new(), &[]).unwrap().answer == Answer::Safe
@@ -499,7 +501,9 @@ fn what_is_measured_decides_as_the_agent_itself_does() {
         std::fs::create_dir_all(host.at("/var/lib/ceph").join(name)).unwrap();
     }
     Fake::stop(&fake, "osd.1");
-    let ReadingValue::CephDaemons(daemons) = answer(&host, &ReadingRequest::CephDaemons) else { panic!() };
+    let ReadingValue::CephDaemons(daemons) = answer(&host, &ReadingRequest::CephDaemons, TIME) else {
+        panic!()
+    };
     let told: Vec<String> = daemons
         .iter()
         .map(|seen| {
@@ -518,7 +522,7 @@ fn what_is_measured_decides_as_the_agent_itself_does() {
 #[test]
 fn what_a_release_does_not_answer_is_said_and_nothing_else_is_lost() {
     let (_world, host, _fake) = cluster();
-    let Seen::Cluster(cluster) = seen(answer(&host, &ReadingRequest::CephCluster)) else { panic!() };
+    let Seen::Cluster(cluster) = seen(answer(&host, &ReadingRequest::CephCluster, TIME)) else { panic!() };
     assert_eq!((cluster.osds.osds.len(), cluster.pgs.pgs.len(), cluster.metadata.len()), (6, 8, 6));
     assert!(cluster.errors.contains_key("ceph osd crush show-tunables"), "{:?}", cluster.errors);
     assert_eq!(cluster.second_messenger, None);

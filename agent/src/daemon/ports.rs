@@ -171,8 +171,7 @@ impl GuestSource for Guests {
 struct Readings(Host);
 
 impl ReadingSource for Readings {
-    /// Each question has deadlines of its own, and the link waits no longer than the coordinator does.
-    fn answer(&self, request: &ReadingRequest, _deadline: Duration) -> ReadingValue {
-        readings::answer(&self.0, request)
+    fn answer(&self, request: &ReadingRequest, deadline: Duration) -> ReadingValue {
+        readings::answer(&self.0, request, deadline)
     }
 }

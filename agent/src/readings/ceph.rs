@@ -9,9 +9,10 @@ use crate::host::ceph::{Ceph, CephError, Daemon, daemons, installed_version};
 use crate::host::systemd::SystemdError;
 use procfs::process::Process;
 use replank_ceph::OsdId;
-use replank_ceph::documents::{Health, OsdDump, read_versions, version_number};
+use replank_ceph::documents::{FileSystem, Health, OsdDump, read_versions, version_number};
 use replank_ceph::require::second_messenger;
 use replank_ceph::seen::{Cluster, Groups, LOOKING_MS, LOOKS_APART_MS, Look, Map, Seen, Settle};
+use replank_ceph::settled::Unsettled;
 use replank_common::ceph::CephDaemon;
 use replank_common::reading::{CephDaemonSeen, ReadingValue};
 use replank_common::version::Version;
@@ -23,6 +24,10 @@ use std::time::{Duration, Instant};
 #[path = "ceph_tests.rs"]
 mod tests;
 
+/// Asked for a report each by a command of its own, which takes the better part of a second of a processor.
+const FEW_REPORTERS: usize = 4;
+/// Asked for a report by one command, which takes them one after the other.
+const FEW_OSDS: usize = 64;
 /// Between two looks of which the first missed something. A look itself takes a second or two.
 const PAUSE: Duration = Duration::from_millis(300);
 
@@ -37,13 +42,11 @@ fn set(osds: &[u32]) -> BTreeSet<OsdId> {
     osds.iter().copied().map(OsdId).collect()
 }
 
-pub(super) fn stop(host: &Host, osds: &[u32]) -> ReadingValue {
-    let ceph = Ceph::new(host);
+pub(super) fn stop(ceph: &Ceph<'_>, osds: &[u32]) -> ReadingValue {
     seen(ceph.stop(set(osds)).map(|stop| Seen::Stop(Box::new(stop))))
 }
 
-pub(super) fn map(host: &Host) -> ReadingValue {
-    let ceph = Ceph::new(host);
+pub(super) fn map(ceph: &Ceph<'_>) -> ReadingValue {
     let look = || {
         let osds = ceph.osd_dump()?;
         let metadata = ceph.osd_metadata(&osds)?;
@@ -53,43 +56,45 @@ pub(super) fn map(host: &Host) -> ReadingValue {
     seen(look())
 }
 
-pub(super) fn mons(host: &Host) -> ReadingValue {
-    seen(Ceph::new(host).quorum().map(Seen::Mons))
+pub(super) fn mons(ceph: &Ceph<'_>) -> ReadingValue {
+    seen(ceph.quorum().map(Seen::Mons))
 }
 
-pub(super) fn groups(host: &Host) -> ReadingValue {
-    seen(Ceph::new(host).pg_dump().map(|pgs| Seen::Groups(Groups::new(&pgs))))
+pub(super) fn groups(ceph: &Ceph<'_>) -> ReadingValue {
+    seen(ceph.pg_dump().map(|pgs| Seen::Groups(Groups::new(&pgs))))
 }
 
-pub(super) fn health(host: &Host) -> ReadingValue {
-    seen(health_of(&Ceph::new(host)).map(Seen::Health))
+pub(super) fn health(ceph: &Ceph<'_>) -> ReadingValue {
+    seen(health_of(ceph).map(Seen::Health))
 }
 
 fn health_of(ceph: &Ceph<'_>) -> Result<Health, CephError> {
     Ok(Health::read("ceph health", &ceph.ask(&["health", "detail"])?)?)
 }
 
-/// Looks until nothing is missing, and once more as soon as that counts; or for as long as one looks at most.
-pub(super) fn settle(host: &Host, osds: &[u32], version: &Version) -> ReadingValue {
-    settle_within(host, osds, version, Duration::from_millis(LOOKING_MS))
+/// Looks until nothing is missing, having the last groups reported at once instead of within 5 s, and once more as soon as that counts; or for as long as one looks at most.
+pub(super) fn settle(ceph: &Ceph<'_>, osds: &[u32], version: &Version) -> ReadingValue {
+    settle_within(ceph, osds, version, Duration::from_millis(LOOKING_MS))
 }
 
-fn settle_within(host: &Host, osds: &[u32], version: &Version, most: Duration) -> ReadingValue {
-    let (ceph, of, began) = (Ceph::new(host), set(osds), Instant::now());
+fn settle_within(ceph: &Ceph<'_>, osds: &[u32], version: &Version, most: Duration) -> ReadingValue {
+    let (of, began) = (set(osds), Instant::now());
     let look = || {
         let after_ms = u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX);
         let map = ceph.osd_dump()?;
         let metadata = ceph.osd_metadata(&map)?;
-        Ok::<_, CephError>(Look::new(after_ms, map, metadata, ceph.pg_dump()?, &of))
+        let count = map.osds.len();
+        Ok::<_, CephError>((Look::new(after_ms, map, metadata, ceph.pg_dump()?, &of), count))
     };
     let mut first: Option<Look> = None;
+    let mut may_hurry = true;
     loop {
-        let now = match look() {
+        let (now, count) = match look() {
             Ok(now) => now,
             Err(error) => return cannot_tell(error),
         };
-        let good = now.misses(&of, version).is_empty();
-        match (first.take(), good) {
+        let misses = now.misses(&of, version);
+        match (first.take(), misses.is_empty()) {
             // The second good look, late enough: the pause below saw to that.
             (Some(first), true) => return seen(Ok(Seen::Settle(Settle { looks: vec![first, now] }))),
             (None, true) => {
@@ -101,8 +106,65 @@ fn settle_within(host: &Host, osds: &[u32], version: &Version, most: Duration) -
             (_, false) if began.elapsed() >= most => {
                 return seen(Ok(Seen::Settle(Settle { looks: vec![now] })));
             }
-            (_, false) => std::thread::sleep(PAUSE),
+            (_, false) => {
+                let silent = late_reporters(&now, &misses, count);
+                may_hurry = may_hurry && hurry(ceph, &silent);
+                std::thread::sleep(PAUSE);
+            }
         }
+    }
+}
+
+/// Whose report is waited for.
+#[derive(Debug, PartialEq, Eq)]
+enum Reporters {
+    These(BTreeSet<OsdId>),
+    All,
+    /// So many that they will have reported by themselves before all are asked.
+    TooMany,
+}
+
+/// The OSDs that lead the groups which a look misses, and so are the ones that report them, which they do every 5 s by themselves.
+fn late_reporters(look: &Look, misses: &[Unsettled], osds: usize) -> Reporters {
+    let mut late = BTreeSet::new();
+    let mut unreported = false;
+    for miss in misses {
+        let pg = match miss {
+            // Its groups have nobody who could tell news of them.
+            Unsettled::OsdDown { .. } | Unsettled::OsdNotBack { .. } | Unsettled::OsdVersion { .. } => {
+                return Reporters::TooMany;
+            }
+            Unsettled::PgMapOld { .. } | Unsettled::PgAbsent { .. } => continue,
+            Unsettled::PgNotReported { pg, .. } => {
+                unreported = true;
+                pg
+            }
+            Unsettled::PgNotClean { pg, .. } | Unsettled::PgElsewhere { pg } => pg,
+        };
+        let group = look.pgs.pgs.iter().find(|group| group.id == *pg);
+        late.extend(group.and_then(|group| group.acting.as_ref()?.first()));
+    }
+    match late.len() {
+        0..=FEW_REPORTERS => Reporters::These(late),
+        _ if unreported && osds <= FEW_OSDS => Reporters::All,
+        _ => Reporters::TooMany,
+    }
+}
+
+/// Has them report now. `false`: it failed, and trying again would only take time; they report by themselves soon.
+fn hurry(ceph: &Ceph<'_>, late: &Reporters) -> bool {
+    match late {
+        Reporters::TooMany => true,
+        Reporters::All => ceph.flush_pg_stats("osd.*").is_ok(),
+        Reporters::These(late) => std::thread::scope(|scope| {
+            let one = |osd: &OsdId| {
+                let name = osd.to_string();
+                scope.spawn(move || ceph.flush_pg_stats(&name).is_ok())
+            };
+            let asked: Vec<_> = late.iter().map(one).collect();
+            // Not `all`: every one is waited for.
+            asked.into_iter().map(|thread| thread.join().unwrap_or(false)).fold(true, |all, one| all && one)
+        }),
     }
 }
 
@@ -145,20 +207,20 @@ pub fn of_daemon(host: &Host, name: &CephDaemon) -> Result<CephDaemonSeen, Syste
 }
 
 /// Everything. Without the map, the groups and the quorum there is nothing to plan with; whatever else is not told is said so.
-pub(super) fn cluster(host: &Host) -> ReadingValue {
-    let ceph = Ceph::new(host);
+pub(super) fn cluster(ceph: &Ceph<'_>) -> ReadingValue {
     let look = || {
         let pgs = ceph.pg_dump()?;
         let osds = ceph.osd_dump()?;
         let tree = ceph.osd_tree()?;
         let quorum = ceph.quorum()?;
-        let health = health_of(&ceph)?;
+        let health = health_of(ceph)?;
         let metadata = ceph.osd_metadata(&osds)?;
-        let mut rest = Rest { ceph: &ceph, errors: BTreeMap::new() };
+        let mut rest = Rest { ceph, errors: BTreeMap::new() };
         let versions = rest.versions(&osds);
         let mon_versions = rest.mon_versions(quorum.mons.keys());
         let (tunables, osd_used_permille) = (rest.tunables(), rest.used());
         let (mon_caps, time_skew_ms, mon_features) = (rest.mon_caps(), rest.skew(), rest.mon_features());
+        let filesystems = rest.filesystems();
         let second_messenger = second_messenger(&ceph.ask(&["mon", "dump"])?);
         let errors = rest.errors;
         Ok(Seen::Cluster(Box::new(Cluster {
@@ -176,6 +238,7 @@ pub(super) fn cluster(host: &Host) -> ReadingValue {
             time_skew_ms,
             mon_features,
             second_messenger,
+            filesystems,
             errors,
         })))
     };
@@ -254,6 +317,15 @@ impl Rest<'_> {
             Some((name.clone(), ms as u64))
         };
         answer["time_skew_status"].as_object().into_iter().flatten().filter_map(of).collect()
+    }
+
+    fn filesystems(&mut self) -> Option<Vec<FileSystem>> {
+        // Hammer has one at most, and no command of the other name.
+        let answer = self.ceph.ask(&["fs", "dump"]).or_else(|_| self.ceph.ask(&["mds", "dump"]));
+        let answer = answer.map_err(|error| error.to_string());
+        let read =
+            answer.and_then(|answer| FileSystem::read("ceph fs dump", &answer).map_err(|e| e.to_string()));
+        read.map_err(|why| self.errors.insert("ceph fs dump".to_owned(), why)).ok()
     }
 
     fn mon_features(&mut self) -> Vec<String> {

@@ -10,12 +10,17 @@ use replank_common::reading::ReadingRequest;
 use std::path::Path;
 use std::sync::{Arc, Mutex};
 
+/// For an answer.
+const TIME: Duration = Duration::from_secs(60);
+
 /// `ceph`, of which each question finds its document in a folder.
 #[derive(Debug)]
 struct Documents {
     release: &'static str,
     /// How many lists of groups are still to tell of one that peers.
     peering: Mutex<u32>,
+    /// Groups are reported only by those who are told to; how that is answered.
+    flush: Option<bool>,
     asked: Mutex<Vec<String>>,
 }
 
@@ -37,7 +42,9 @@ impl Documents {
                 let list = self.read("pg-dump.json").replace("active+undersized+degraded", "active+clean");
                 let mut peering = self.peering.lock().unwrap();
                 let list = if *peering > 0 { list.replacen("active+clean", "peering", 7) } else { list };
-                *peering = peering.saturating_sub(1);
+                if self.flush != Some(true) {
+                    *peering = peering.saturating_sub(1);
+                }
                 Some(list)
             }
             // Hammer insists on a number, and its document has none.
@@ -53,11 +60,21 @@ impl Programs for Documents {
     fn run(&self, command: &Command) -> Result<Output, CommandError> {
         assert_eq!(command.program, "ceph");
         let arguments: Vec<&str> = command.arguments.iter().map(|word| word.to_str().unwrap()).collect();
-        let ["--connect-timeout", _, "--format", "json", question @ ..] = &arguments[..] else {
-            panic!("it could hang, or answer in words: {arguments:?}")
+        let (question, said) = match &arguments[..] {
+            ["--connect-timeout", _, "--format", "json", question @ ..] => {
+                let question = question.join(" ");
+                let said = self.answer(&question);
+                (question, said)
+            }
+            ["--connect-timeout", _, "tell", who, "flush_pg_stats"] => {
+                let works = self.flush.unwrap_or(true);
+                if works && self.flush.is_some() {
+                    *self.peering.lock().unwrap() = 0;
+                }
+                (format!("flush {who}"), works.then(String::new))
+            }
+            _ => panic!("it could hang, or answer in words: {arguments:?}"),
         };
-        let question = question.join(" ");
-        let said = self.answer(&question);
         self.asked.lock().unwrap().push(question);
         let code = Some(i32::from(said.is_none()));
         let stdout = said.unwrap_or_default().into_bytes();
@@ -67,7 +84,7 @@ impl Programs for Documents {
 
 fn asked_of(release: &'static str, peering: u32) -> (World, Arc<Documents>) {
     let mut world = World::new();
-    let documents = Documents { release, peering: Mutex::new(peering), asked: Mutex::default() };
+    let documents = Documents { release, peering: Mutex::new(peering), flush: None, asked: Mutex::default() };
     let documents = Arc::new(documents);
     world.host.programs = documents.clone();
     (world, documents)
@@ -75,7 +92,7 @@ fn asked_of(release: &'static str, peering: u32) -> (World, Arc<Documents>) {
 
 /// The answer, through its form on the wire.
 fn read(world: &World, request: &ReadingRequest) -> Seen {
-    match crate::readings::answer(&world.host, request) {
+    match crate::readings::answer(&world.host, request, TIME) {
         ReadingValue::Ceph(text) => Seen::read(&text).unwrap(),
         other => panic!("{request:?}: {other:?}"),
     }
@@ -150,7 +167,7 @@ fn settling_is_looked_at_until_it_is_so_and_then_once_more_five_seconds_later() 
 #[test]
 fn what_does_not_settle_is_answered_with_what_is_missing() {
     let (world, _) = asked_of("nautilus", u32::MAX);
-    let value = settle_within(&world.host, &[5], &Version::new("16.2.15"), Duration::ZERO);
+    let value = settle_within(&Ceph::new(&world.host), &[5], &Version::new("16.2.15"), Duration::ZERO);
     let ReadingValue::Ceph(text) = value else { panic!("{value:?}") };
     let Seen::Settle(settle) = Seen::read(&text).unwrap() else { panic!("{text}") };
     let osds = [OsdId(5)].into();
@@ -184,8 +201,100 @@ fn a_cluster_that_does_not_answer_cannot_be_told() {
         ReadingRequest::CephHealth,
         ReadingRequest::CephCluster,
     ] {
-        let value = crate::readings::answer(&world.host, &request);
+        let value = crate::readings::answer(&world.host, &request, TIME);
         let ReadingValue::CannotTell { why } = value else { panic!("{request:?}: {value:?}") };
         assert!(why.contains("connecting to the cluster"), "{request:?}: {why}");
     }
+}
+
+#[test]
+fn nothing_that_is_asked_of_a_cluster_outlives_the_question() {
+    /// Takes its time for each answer, and ends what is out of time, as the real one does.
+    #[derive(Debug)]
+    struct Slow {
+        documents: Documents,
+        end: Instant,
+    }
+    impl Programs for Slow {
+        fn run(&self, command: &Command) -> Result<Output, CommandError> {
+            const TAKES: Duration = Duration::from_millis(120);
+            let left = self.end.saturating_duration_since(Instant::now());
+            assert!(command.deadline <= left + Duration::from_millis(5), "{command}: {:?}", command.deadline);
+            std::thread::sleep(TAKES.min(command.deadline));
+            if command.deadline < TAKES {
+                let (command, deadline) = (command.to_string(), command.deadline);
+                return Err(CommandError::TimedOut { command, deadline, said: String::new() });
+            }
+            self.documents.run(command)
+        }
+    }
+    let deadline = Duration::from_millis(200);
+    for request in [
+        ReadingRequest::CephStop { osds: vec![5] },
+        ReadingRequest::CephSettle { osds: vec![5], version: Version::new("16.2.15") },
+        ReadingRequest::CephCluster,
+    ] {
+        let mut world = World::new();
+        let documents =
+            Documents { release: "nautilus", peering: Mutex::new(0), flush: None, asked: Mutex::default() };
+        let began = Instant::now();
+        world.host.programs = Arc::new(Slow { documents, end: began + deadline });
+        let value = crate::readings::answer(&world.host, &request, deadline);
+        let ReadingValue::CannotTell { why } = value else { panic!("{request:?}: {value:?}") };
+        assert!(why.contains("gave no answer"), "{request:?}: {why}");
+        assert!(began.elapsed() < Duration::from_secs(2), "{request:?}: {:?}", began.elapsed());
+    }
+}
+
+#[test]
+fn who_reports_late_is_told_to_and_a_refusal_costs_a_wait_and_nothing_else() {
+    let version = Version::new("16.2.15");
+    let request = ReadingRequest::CephSettle { osds: vec![5], version: version.clone() };
+    for works in [true, false] {
+        let mut world = World::new();
+        // Told to, they report at once; else two more looks are in vain.
+        let documents = Documents {
+            release: "nautilus",
+            peering: Mutex::new(3),
+            flush: Some(works),
+            asked: Mutex::default(),
+        };
+        let documents = Arc::new(documents);
+        world.host.programs = documents.clone();
+        let Seen::Settle(settle) = read(&world, &request) else { panic!() };
+        assert_eq!(settle.judge(&[OsdId(5)].into(), &version), Settling::Settled);
+        let asked = documents.asked.lock().unwrap();
+        let lists = asked.iter().filter(|asked| *asked == "pg dump").count();
+        let flushes: BTreeSet<&String> =
+            asked.iter().filter(|asked| asked.starts_with("flush osd.")).collect();
+        assert_eq!(lists, if works { 3 } else { 5 }, "{asked:?}");
+        assert!((1..=FEW_REPORTERS).contains(&flushes.len()), "{asked:?}");
+        // It is not tried again where it does not work.
+        assert_eq!(
+            flushes.len(),
+            asked.iter().filter(|asked| asked.starts_with("flush")).count(),
+            "{asked:?}"
+        );
+        let apart = settle.looks[1].after_ms - settle.looks[0].after_ms;
+        assert!(apart >= LOOKS_APART_MS, "{apart} ms: what is told early is still looked at twice");
+    }
+}
+
+#[test]
+fn in_a_large_cluster_nobody_is_told_while_many_are_late() {
+    let (world, _) = asked_of("nautilus", 0);
+    let ceph = Ceph::new(&world.host);
+    let (map, list) = (ceph.osd_dump().unwrap(), ceph.pg_dump().unwrap());
+    let all: BTreeSet<OsdId> = map.osds.keys().copied().collect();
+    let look = Look::new(0, map, BTreeMap::new(), list, &all);
+    let late = |miss: fn(PgId) -> Unsettled| look.pgs.pgs.iter().map(|pg| miss(pg.id)).collect::<Vec<_>>();
+    let unreported = late(|pg| Unsettled::PgNotReported { pg, reported_epoch: None, needed: 9 });
+    assert_eq!(late_reporters(&look, &unreported, 6), Reporters::All);
+    assert_eq!(late_reporters(&look, &unreported, 65), Reporters::TooMany);
+    // Work is not done sooner by telling of it.
+    let unclean = late(|pg| Unsettled::PgNotClean { pg, state: "active+recovering".to_owned() });
+    assert_eq!(late_reporters(&look, &unclean, 6), Reporters::TooMany);
+    assert!(matches!(late_reporters(&look, &unclean[..1], 65), Reporters::These(one) if one.len() == 1));
+    let down = [Unsettled::OsdDown { osd: OsdId(1) }];
+    assert_eq!(late_reporters(&look, &down, 6), Reporters::TooMany);
 }

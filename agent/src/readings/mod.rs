@@ -8,16 +8,22 @@ pub use ceph::of_daemon;
 
 use crate::facts;
 use crate::host::Host;
+use crate::host::ceph::Ceph;
 use crate::host::libvirt::{Libvirt, installed_version, speaks_libvirt};
 use crate::host::proc;
 use replank_common::reading::{LibvirtdSeen, ReadingRequest, ReadingValue};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// For a peer's libvirtd over the network.
 const PEER: Duration = Duration::from_secs(10);
 
-/// Measures now. Blocking; each question has a deadline of its own.
-pub fn answer(host: &Host, request: &ReadingRequest) -> ReadingValue {
+/// Measures now. Blocking; each question has a deadline of its own, and what is asked of a cluster ends with `deadline`.
+pub fn answer(host: &Host, request: &ReadingRequest, deadline: Duration) -> ReadingValue {
+    // A deadline beyond what a clock counts is none.
+    let cluster = || match Instant::now().checked_add(deadline) {
+        Some(until) => Ceph::until(host, until),
+        None => Ceph::new(host),
+    };
     match request {
         ReadingRequest::Census => ReadingValue::Census(host.guests.census()),
         ReadingRequest::Facts => ReadingValue::Facts(Box::new(facts::collect(host))),
@@ -32,13 +38,13 @@ pub fn answer(host: &Host, request: &ReadingRequest) -> ReadingValue {
             Err(error) => cannot_tell(error),
         },
         ReadingRequest::CephDaemons => ceph::own_daemons(host),
-        ReadingRequest::CephStop { osds } => ceph::stop(host, osds),
-        ReadingRequest::CephSettle { osds, version } => ceph::settle(host, osds, version),
-        ReadingRequest::CephMap => ceph::map(host),
-        ReadingRequest::CephMons => ceph::mons(host),
-        ReadingRequest::CephGroups => ceph::groups(host),
-        ReadingRequest::CephHealth => ceph::health(host),
-        ReadingRequest::CephCluster => ceph::cluster(host),
+        ReadingRequest::CephStop { osds } => ceph::stop(&cluster(), osds),
+        ReadingRequest::CephSettle { osds, version } => ceph::settle(&cluster(), osds, version),
+        ReadingRequest::CephMap => ceph::map(&cluster()),
+        ReadingRequest::CephMons => ceph::mons(&cluster()),
+        ReadingRequest::CephGroups => ceph::groups(&cluster()),
+        ReadingRequest::CephHealth => ceph::health(&cluster()),
+        ReadingRequest::CephCluster => ceph::cluster(&cluster()),
     }
 }
 
@@ -90,7 +96,7 @@ mod tests {
             ReadingRequest::GuestJobs,
             ReadingRequest::EmulatorForNewGuests { virt_type: "kvm".to_owned() },
         ] {
-            let value = answer(&world.host, &request);
+            let value = answer(&world.host, &request, PEER);
             assert!(matches!(value, ReadingValue::CannotTell { .. }), "{request:?}: {value:?}");
         }
     }
@@ -105,7 +111,7 @@ mod tests {
             port,
             tls: false,
         };
-        let value = answer(&world.host, &request);
+        let value = answer(&world.host, &request, PEER);
         assert!(matches!(value, ReadingValue::LibvirtTcp { answered: false, .. }), "{value:?}");
     }
 }

@@ -2,7 +2,7 @@
 
 use crate::drive::Clock;
 use crate::links::{self, AskError, LinksError};
-use replank_ceph::seen::Seen;
+use replank_ceph::seen::{ANSWER_MS, Seen};
 use replank_common::facts::Facts;
 use replank_common::ids::HostName;
 use replank_common::reading::{Reading, ReadingRequest, ReadingValue};
@@ -10,7 +10,7 @@ use replank_core::inventory::{CephInventory, Inventory};
 use std::time::Duration;
 
 /// For everything about a cluster, from one host.
-const CLUSTER_TIME: Duration = Duration::from_secs(120);
+const CLUSTER_TIME: Duration = Duration::from_millis(ANSWER_MS);
 
 /// Asks every host that is enrolled and not revoked, all within one deadline. Hosts without an answer are in it with the reason.
 ///

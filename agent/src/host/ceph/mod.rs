@@ -9,23 +9,27 @@ mod socket;
 pub use daemon::{Daemon, Identity, daemons, installed_version};
 
 use super::Host;
-use super::command::{Command, CommandError};
+use super::command::{Command, CommandError, Output};
 use replank_ceph::OsdId;
 use replank_ceph::documents::{
     DocumentError, OsdDump, OsdMetadata, OsdTree, PgDump, QuorumStatus, read_osd_metadata,
 };
-use replank_ceph::seen::Stop;
+use replank_ceph::seen::{ANSWER_MS, Stop};
 use replank_common::ceph::CephDaemon;
 use replank_common::version::Version;
 use std::collections::{BTreeMap, BTreeSet};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// For the MONs to be found.
 const CONNECT: &str = "10";
 /// For one question or one change.
 const ASK: Duration = Duration::from_secs(45);
+/// For a report that would come by itself within 5 s.
+const FLUSH: Duration = Duration::from_secs(5);
 /// For the list of all placement groups: up to 3 kB each, and there may be 500,000.
 const LIST: Duration = Duration::from_secs(180);
+/// What belongs together is answered together, or not at all.
+const _: () = assert!(LIST.as_millis() + ASK.as_millis() < ANSWER_MS as u128);
 /// Of the list of all placement groups; 500,000 of Nautilus are 1.5 GB.
 const LIST_BYTES: usize = 4 << 30;
 /// Where the daemons' admin sockets are unless somebody configured another place.
@@ -47,11 +51,24 @@ pub enum CephError {
 #[derive(Debug)]
 pub struct Ceph<'h> {
     host: &'h Host,
+    /// No question is open for longer.
+    until: Option<Instant>,
 }
 
 impl<'h> Ceph<'h> {
     pub fn new(host: &'h Host) -> Self {
-        Self { host }
+        Self { host, until: None }
+    }
+
+    /// The same for somebody who waits for all answers together until then, and for none afterwards.
+    pub fn until(host: &'h Host, until: Instant) -> Self {
+        Self { host, until: Some(until) }
+    }
+
+    fn run_ok(&self, command: Command) -> Result<Output, CommandError> {
+        let left = self.until.map(|until| until.saturating_duration_since(Instant::now()));
+        let deadline = left.map_or(command.deadline, |left| left.min(command.deadline));
+        self.host.programs.run_ok(&command.deadline(deadline))
     }
 
     /// Asks; the answer is a JSON document.
@@ -59,7 +76,7 @@ impl<'h> Ceph<'h> {
     /// # Errors
     /// The command is missing, fails, or passes its deadline.
     pub fn ask(&self, arguments: &[&str]) -> Result<Vec<u8>, CephError> {
-        Ok(self.host.programs.run_ok(&question(arguments))?.stdout)
+        Ok(self.run_ok(question(arguments))?.stdout)
     }
 
     /// Changes something.
@@ -67,7 +84,7 @@ impl<'h> Ceph<'h> {
     /// # Errors
     /// As [`Ceph::ask`].
     pub fn tell(&self, arguments: &[&str]) -> Result<(), CephError> {
-        self.host.programs.run_ok(&command().args(arguments).deadline(ASK))?;
+        self.run_ok(command().args(arguments).deadline(ASK))?;
         Ok(())
     }
 
@@ -77,13 +94,23 @@ impl<'h> Ceph<'h> {
         Ok(OsdDump::read("ceph osd dump", &self.ask(&["osd", "dump"])?)?)
     }
 
+    /// Has `who` (`osd.3`, `osd.*`) report its groups now. Every release knows the command; Hammer and Jewel answer when a MON has taken the
+    /// report, later ones when it is on its way to the manager (OSD.cc `flush_pg_stats`).
+    ///
+    /// # Errors
+    /// As [`Ceph::ask`].
+    pub fn flush_pg_stats(&self, who: &str) -> Result<(), CephError> {
+        self.run_ok(command().args(["tell", who, "flush_pg_stats"]).deadline(FLUSH))?;
+        Ok(())
+    }
+
     /// The full one, which tells when each group was reported.
     ///
     /// # Errors
     /// As [`Ceph::osd_dump`].
     pub fn pg_dump(&self) -> Result<PgDump, CephError> {
         let list = question(&["pg", "dump"]).deadline(LIST).output_limit(LIST_BYTES);
-        Ok(PgDump::read("ceph pg dump", &self.host.programs.run_ok(&list)?.stdout)?)
+        Ok(PgDump::read("ceph pg dump", &self.run_ok(list)?.stdout)?)
     }
 
     /// # Errors
@@ -174,7 +201,7 @@ impl<'h> Ceph<'h> {
     pub fn socket(&self, daemon: &CephDaemon, arguments: &[&str]) -> Result<Vec<u8>, CephError> {
         let command =
             Command::new("ceph").arg("daemon").arg(daemon::entity(daemon)).args(arguments).deadline(SOCKET);
-        Ok(self.host.programs.run_ok(&command)?.stdout)
+        Ok(self.run_ok(command)?.stdout)
     }
 }
 

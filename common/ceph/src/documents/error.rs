@@ -13,6 +13,7 @@ pub enum Kind {
     Health,
     OsdMetadata,
     Versions,
+    FsDump,
 }
 
 impl Kind {
@@ -26,6 +27,7 @@ impl Kind {
             Self::Health => "ceph status --format json",
             Self::OsdMetadata => "ceph osd metadata --format json",
             Self::Versions => "ceph versions --format json",
+            Self::FsDump => "ceph fs dump --format json",
         }
     }
 }

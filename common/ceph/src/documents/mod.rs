@@ -6,6 +6,7 @@
 //! another is `None`, and whoever needs it cannot tell.
 
 mod error;
+mod fs_dump;
 mod health;
 mod json;
 mod metadata;
@@ -18,6 +19,7 @@ mod pg_state;
 mod quorum;
 
 pub use error::*;
+pub use fs_dump::*;
 pub use health::*;
 pub use metadata::*;
 pub use osd_dump::*;

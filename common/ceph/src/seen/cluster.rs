@@ -1,7 +1,7 @@
 //! Everything that planning wants to know of a cluster.
 
 use crate::OsdId;
-use crate::documents::{Health, OsdDump, OsdMetadata, OsdTree, PgDump, QuorumStatus};
+use crate::documents::{FileSystem, Health, OsdDump, OsdMetadata, OsdTree, PgDump, QuorumStatus};
 use replank_common::version::Version;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -33,6 +33,9 @@ pub struct Cluster {
     pub mon_features: Vec<String>,
     #[serde(default)]
     pub second_messenger: Option<BTreeMap<String, bool>>,
+    /// The file systems that have a rank; `None`: nobody asked, or nobody answered.
+    #[serde(default)]
+    pub filesystems: Option<Vec<FileSystem>>,
     /// What could not be learned, and why.
     pub errors: BTreeMap<String, String>,
 }

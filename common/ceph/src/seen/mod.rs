@@ -19,6 +19,10 @@ use crate::documents::{Health, OsdDump, OsdMetadata, QuorumStatus};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
+/// How long everything may take that an agent asks a cluster for one answer. Who asks waits as long before it asks again, and the agent ends what it began when
+/// this has passed, so that never two of one question are at work on a host. The list of 500,000 placement groups alone takes a minute or more. Milliseconds.
+pub const ANSWER_MS: u64 = 240_000;
+
 /// The answer to one question.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]

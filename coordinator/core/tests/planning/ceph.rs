@@ -3,6 +3,7 @@
 use crate::cluster::{Machine, NAUTILUS, Pool, finish, hammer, nautilus, world};
 use crate::support::{CEPH_TOML, World};
 use proptest::prelude::*;
+use replank_ceph::documents::FileSystem;
 use replank_common::action::Action;
 use replank_common::ceph::{CephKind, Requirement};
 use replank_common::finding::Severity;
@@ -107,6 +108,75 @@ fn everything_that_stands_in_the_way_is_told_at_once() {
 
 type Change = fn(&mut World);
 
+/// Three MDS, of which the first serves a file system, and the file system.
+fn home(world: &mut World) -> &mut FileSystem {
+    for name in ["ceph1", "ceph2", "ceph3"] {
+        let ceph = world.facts(name).ceph.as_mut().unwrap();
+        ceph.daemons.push(crate::cluster::daemon(CephKind::Mds, name, NAUTILUS));
+    }
+    let one = FileSystem {
+        name: "home".to_owned(),
+        max_mds: 1,
+        ranks: [0].into(),
+        holders: [("ceph1".to_owned(), 0)].into(),
+        following: BTreeSet::new(),
+        may_follow: false,
+    };
+    let all = &mut cluster(world).filesystems;
+    *all = Some(vec![one]);
+    &mut all.as_mut().unwrap()[0]
+}
+
+#[test]
+fn mds_and_gateways_restart_one_at_a_time_and_the_holder_of_a_rank_comes_last() {
+    let mut world = nautilus();
+    home(&mut world);
+    for id in ["a", "b"] {
+        let gateway = crate::cluster::daemon(CephKind::Rgw, id, NAUTILUS);
+        world.facts("ceph2").ceph.as_mut().unwrap().daemons.push(gateway);
+    }
+    let plan = world.plan();
+    clean(&plan);
+    let order: Vec<&str> = restarts(&plan)
+        .into_iter()
+        .filter(|id| id.contains("restart-mds") || id.contains("restart-rgw"))
+        .collect();
+    assert_eq!(
+        order,
+        [
+            "ceph2.restart-mds",
+            "ceph3.restart-mds",
+            "ceph1.restart-mds",
+            "ceph2.restart-rgw",
+            "ceph2.restart-rgw-2"
+        ]
+    );
+    for step in plan.steps.iter().filter(|step| order.contains(&step.id.as_str())) {
+        let Work::Act(Action::CephRestart(of)) = &*step.work else { panic!("{}", step.id) };
+        assert_eq!(of.daemons.len(), 1, "{}", step.id);
+    }
+    // Each waits for the one before it, wherever that is.
+    for pair in order.windows(2) {
+        let later = plan.steps.iter().find(|step| step.id.as_str() == pair[1]).unwrap();
+        assert!(
+            later.needs.iter().any(|need| matches!(need, Need::Step(id) if id.as_str() == pair[0])),
+            "{pair:?}"
+        );
+    }
+}
+
+/// The fixture was committed before anything here knew of Ceph, and stays as it is.
+#[test]
+fn an_inventory_from_before_ceph_is_read_and_tells_nothing_of_a_cluster() {
+    let old = std::str::from_utf8(crate::support::DEBIAN_JSON).unwrap();
+    assert!(!old.contains("\"ceph\""), "an older inventory has no such field");
+    let inventory = replank_core::inventory::Inventory::from_bytes(old.as_bytes()).unwrap();
+    assert!(inventory.ceph.is_none() && inventory.hosts.values().all(|facts| facts.ceph.is_none()));
+    let world = nautilus();
+    let findings = preflight(&world.fleet, &inventory, &world.catalog);
+    assert!(findings.iter().any(|finding| finding.code == "RP2041"), "{}", show_findings(&findings));
+}
+
 /// One change to a cluster that is well, and the code that must block.
 #[test]
 fn each_trap_is_found_and_blocks() {
@@ -156,6 +226,14 @@ fn each_trap_is_found_and_blocks() {
                 text: "mon ceph1 is low on available space".to_owned(),
                 muted: false,
             });
+        }),
+        ("RP2071", |world| home(world).max_mds = 2),
+        ("RP2071", |world| {
+            home(world).ranks.insert(1);
+        }),
+        ("RP2071", |world| home(world).may_follow = true),
+        ("RP2071", |world| {
+            home(world).following.insert("ceph2".to_owned());
         }),
         ("RP2070", |world| goal(world).consent.extend(["nothing".to_owned()])),
         ("RP2004", |world| goal(world).packages.retain(|pin| pin.name != "ceph-osd")),

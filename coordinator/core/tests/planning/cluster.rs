@@ -223,6 +223,7 @@ pub fn cluster(machines: &[Machine], pools: &[Pool], of: Kind) -> Cluster {
         time_skew_ms: BTreeMap::new(),
         mon_features: Vec::new(),
         second_messenger: None,
+        filesystems: Some(Vec::new()),
         errors: BTreeMap::new(),
         osds,
     }

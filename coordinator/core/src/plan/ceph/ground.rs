@@ -106,6 +106,29 @@ impl<'a> Ground<'a> {
         hosts
     }
 
+    /// In which sets the old daemons of this kind are restarted, one after the other. Gateways share a service and MDS stand by for each other, so each of them
+    /// is a turn of its own; an MDS that holds a rank comes after those that can take it over, which makes for one failover
+    /// (doc/cephfs/upgrading.rst). Of the others, all of a host are a turn.
+    pub(in crate::plan) fn turns(&self, kind: CephKind) -> Vec<(&'a FleetHost, Vec<CephDaemon>)> {
+        let hosts = self.hosts_with_old(kind).into_iter().map(|host| (host, self.old(&host.name, kind)));
+        match kind {
+            CephKind::Mon | CephKind::Mgr | CephKind::Osd => hosts.collect(),
+            CephKind::Mds | CephKind::Rgw => {
+                let one = |(host, daemons): (&'a FleetHost, Vec<CephDaemon>)| {
+                    daemons.into_iter().map(move |daemon| (host, vec![daemon]))
+                };
+                let mut turns: Vec<_> = hosts.flat_map(one).collect();
+                turns.sort_by_key(|(_, daemons)| daemons.iter().any(|daemon| self.holds_rank(daemon)));
+                turns
+            }
+        }
+    }
+
+    fn holds_rank(&self, daemon: &CephDaemon) -> bool {
+        let mut all = self.cluster.filesystems.iter().flatten();
+        daemon.kind == CephKind::Mds && all.any(|one| one.holders.contains_key(&daemon.id))
+    }
+
     /// On which host each OSD is.
     pub(in crate::plan) fn host_of_osd(&self) -> BTreeMap<OsdId, &'a FleetHost> {
         let osd = |placed: &Placed<'a>| Some((OsdId(placed.daemon().osd_number()?), placed.host));

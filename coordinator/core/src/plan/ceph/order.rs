@@ -7,7 +7,7 @@
 //! | MONs | one host at a time; the last old one makes a quorum of new ones alone | the holds `after-first-mon`, `before-last-mon` |
 //! | managers | one host at a time | the MONs |
 //! | OSDs | wave after wave, the canary first | `after-first-osds` after the canary |
-//! | MDS, gateways | one host at a time | the OSDs |
+//! | MDS, gateways | one at a time, the MDS that hold no rank first | the OSDs |
 //! | require | each point of no return of the whole cluster | a hold of its own |
 //! | give back | what was borrowed, the flags last | everything |
 //!
@@ -227,9 +227,9 @@ impl<'a> Builder<'_, 'a> {
         front.needs = vec![Need::Step(step)];
     }
 
-    /// Daemons whose clients find another one meanwhile: host after host.
+    /// Daemons whose clients find another one meanwhile: one turn after the other.
     fn one_by_one(&mut self, kind: CephKind, front: &mut Front) {
-        for host in self.ground.hosts_with_old(kind) {
+        for (host, daemons) in self.ground.turns(kind) {
             let wave = self.next_wave;
             self.next_wave += 1;
             self.ready_host(&host.name, wave, 0, &front.needs);
@@ -240,13 +240,19 @@ impl<'a> Builder<'_, 'a> {
                 CephKind::Mon => ("restart-mon", "MON"),
                 CephKind::Osd => ("restart-osds", "OSD"),
             };
-            let daemons = self.ground.old(&host.name, kind);
             let undo = self.no_way_back();
+            let title = match &daemons[..] {
+                [one] if self.ground.old(&host.name, kind).len() > 1 => {
+                    format!("restart {one} on {}", self.ground.voyage.goal.version)
+                }
+                _ => format!("restart the {name} on {}", self.ground.voyage.goal.version),
+            };
+            let what = self.numbered(&host.name, what);
             let step = self.restart(
                 &host.name,
                 Restart {
-                    what: what.to_owned(),
-                    title: format!("restart the {name} on {}", self.ground.voyage.goal.version),
+                    what,
+                    title,
                     daemons,
                     beside: Vec::new(),
                     before: Vec::new(),
@@ -258,6 +264,16 @@ impl<'a> Builder<'_, 'a> {
             );
             self.back_point(step.clone(), &front.hold);
             front.needs = vec![Need::Step(step)];
+        }
+    }
+
+    /// A name for one more such step on the host.
+    fn numbered(&self, host: &HostName, what: &str) -> String {
+        let name = format!(".{what}");
+        let alike = self.steps.iter().filter(|step| step.host == *host && step.id.as_str().contains(&name));
+        match alike.count() {
+            0 => what.to_owned(),
+            before => format!("{what}-{}", before + 1),
         }
     }
 
@@ -297,14 +313,7 @@ impl<'a> Builder<'_, 'a> {
         }
         let after = vec![Gate::OsdsSettled { osds: own.to_vec(), version: voyage.goal.version.clone(), via }];
         // A machine that may not stop whole comes in several waves.
-        let times = self
-            .steps
-            .iter()
-            .filter(|step| step.host == host.name && step.id.as_str().contains(".restart-osds"));
-        let what = match times.count() {
-            0 => "restart-osds".to_owned(),
-            before => format!("restart-osds-{}", before + 1),
-        };
+        let what = self.numbered(&host.name, "restart-osds");
         let undo = self.no_way_back();
         let step = self.restart(
             &host.name,

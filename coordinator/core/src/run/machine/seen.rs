@@ -3,7 +3,7 @@
 
 use crate::gate::LinkSeen;
 use crate::run::event::When;
-use replank_ceph::seen::LOOKING_MS;
+use replank_ceph::seen::{ANSWER_MS, LOOKING_MS};
 use replank_common::UnixMs;
 use replank_common::census::{Census, GuestState, Incarnation};
 use replank_common::ids::{ActionId, GuestUuid};
@@ -16,8 +16,6 @@ use crate::gate::WaitReason;
 pub const MAX_READING_AGE_MS: u64 = 30_000;
 /// A question without an answer is asked again after this long, unless it takes longer by its nature. Milliseconds.
 pub const READING_DEADLINE_MS: u64 = 15_000;
-/// The same of a question to a cluster: its command alone takes a second to start, and a list of 500,000 placement groups some more. Milliseconds.
-pub const CLUSTER_DEADLINE_MS: u64 = 60_000;
 /// What did not pass is measured again after this long. Milliseconds.
 pub const RECHECK_MS: u64 = 2_000;
 /// A missing answer is worth a record only after this long. Milliseconds.
@@ -41,7 +39,7 @@ pub fn reading_deadline_ms(request: &ReadingRequest) -> u64 {
         | ReadingRequest::CephMons
         | ReadingRequest::CephGroups
         | ReadingRequest::CephHealth
-        | ReadingRequest::CephCluster => CLUSTER_DEADLINE_MS,
+        | ReadingRequest::CephCluster => ANSWER_MS,
     }
 }
 
@@ -209,5 +207,25 @@ impl HostSeen {
     pub(in crate::run) fn is_blind(&self) -> bool {
         let since_link = self.census.as_ref().filter(|census| census.received_ms >= self.link_since_ms);
         !self.is_up() || since_link.is_none_or(|census| !census.disagreements.is_empty())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// An agent ends a question to a cluster when [`ANSWER_MS`] have passed and not before; asked again earlier, it would have two at work.
+    #[test]
+    fn a_cluster_is_not_asked_again_while_an_agent_may_still_be_asking_it() {
+        let version = replank_common::version::Version::new("16.2.15");
+        for request in [
+            ReadingRequest::CephStop { osds: vec![1] },
+            ReadingRequest::CephSettle { osds: vec![1], version },
+            ReadingRequest::CephMap,
+            ReadingRequest::CephGroups,
+            ReadingRequest::CephCluster,
+        ] {
+            assert!(reading_deadline_ms(&request) >= ANSWER_MS, "{request:?}");
+        }
     }
 }

@@ -162,17 +162,46 @@ fn helpers(ground: &Ground<'_>, findings: &mut Vec<Finding>) {
             _ => {}
         }
     }
-    let mds = number(CephKind::Mds);
-    if let Some(row) = ground.voyage.part.has_trap(Trap::MdsRanks).filter(|_| mds > 1) {
-        findings.push(
-            About::fleet(codes::CEPH_HELPERS, "MDS")
-                .notes(format!("{} ({})", row.effect, row.source), &row.remedy),
-        );
-    }
+    ranks(ground, findings);
     if let Some(row) = ground.voyage.part.has_trap(Trap::QuickFix) {
         findings.push(About::fleet(codes::CEPH_CONVERSION, "stores").neutralised(
             format!("{} ({})", row.effect, row.source),
             "the plan switches it off in ceph.conf before the first start",
         ));
+    }
+}
+
+/// A file system must be down to one rank, and nobody may follow it, before its first MDS is restarted: MDS of two releases do not understand each other.
+fn ranks(ground: &Ground<'_>, findings: &mut Vec<Finding>) {
+    let Some(row) = ground.voyage.part.has_trap(Trap::MdsRanks) else { return };
+    if ground.hosts_with_old(CephKind::Mds).is_empty() {
+        return;
+    }
+    let Some(all) = &ground.cluster.filesystems else {
+        let cause = format!("how many ranks there are is not known: {} ({})", row.effect, row.source);
+        findings.push(About::fleet(codes::CEPH_HELPERS, "MDS").notes(cause, &row.remedy));
+        return;
+    };
+    for one in all {
+        let name = &one.name;
+        let mut found = Vec::new();
+        if one.ranks.len() > 1 || one.max_mds > 1 {
+            found.push(format!("it has {} ranks, and is to have {}", one.ranks.len(), one.max_mds));
+        }
+        if one.may_follow || !one.following.is_empty() {
+            let who: Vec<String> = one.following.iter().map(|mds| format!("mds.{mds}")).collect();
+            let who = if who.is_empty() { "an MDS".to_owned() } else { who.join(", ") };
+            found.push(format!("{who} may follow a rank and replay its journal (standby-replay)"));
+        }
+        if !found.is_empty() {
+            let about = About::fleet(codes::CEPH_MDS_RANKS, format!("file system {name}"));
+            findings.push(about.blocks(
+                format!("{}: {} ({})", found.join("; "), row.effect, row.source),
+                format!(
+                    "`ceph fs set {name} allow_standby_replay false` (`ceph mds fail NAME` for each that follows, before Pacific), `ceph fs set {name} \
+                     max_mds 1`, wait until `ceph fs status` shows rank 0 alone, take the inventory again; set both back after the voyage"
+                ),
+            ));
+        }
     }
 }
