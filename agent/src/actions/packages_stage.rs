@@ -8,7 +8,7 @@
 //! | some files fetched | a set without manifest | wiped and staged anew |
 //! | the manifest written | the staged set | `check` says done, after reading every file again |
 
-use super::answer::{change, failure, file_failure, note, refusal};
+use super::answer::{change, failure, file_refusal, note, refusal};
 use super::staged::{Side, StagedFile, StagedItem, StagedSet};
 use super::{ActError, Failure, Host, Perform, Progress, Report, Standing, staged, transaction};
 use crate::codes;
@@ -20,8 +20,11 @@ use replank_common::outcome::Refusal;
 use replank_common::undo::UndoRecord;
 use std::collections::BTreeMap;
 use std::fs;
+use std::io::ErrorKind;
 use std::os::unix::fs::{DirBuilderExt, MetadataExt};
 use std::path::{Path, PathBuf};
+
+const MAKE_ROOM: &str = "make room (or mount it writable), then retry";
 
 /// What a package manager's error means before anything is changed.
 pub(super) fn packages_refusal(error: &PackagesError) -> Refusal {
@@ -36,12 +39,32 @@ pub(super) fn packages_refusal(error: &PackagesError) -> Refusal {
             codes::PACKAGES_UNRESOLVED,
             "name the packages that go together in the fleet file and plan again",
         ),
+        PackagesError::Tool(error) if tells_of_no_room(&error.to_string()) => {
+            (codes::PACKAGES_SPACE, MAKE_ROOM)
+        }
         PackagesError::Tool(_) | PackagesError::Unreadable { .. } => {
             (codes::PACKAGES_UNRESOLVED, "see the message, then retry")
         }
-        PackagesError::File(_) => ("RP5301", "look at the file system and its permissions, then retry"),
+        PackagesError::File(error) => return disk_refusal(error),
     };
     refusal(code, error.to_string(), remedy)
+}
+
+/// As the C library, apt (`apt-pkg/acquire.cc`) and rpm (`lib/rpmps.cc`) say it.
+fn tells_of_no_room(said: &str) -> bool {
+    ["No space left on device", "enough free space", "more space needed on", "Disk quota exceeded"]
+        .iter()
+        .any(|words| said.contains(words))
+}
+
+/// What the agent's own disk says while nothing else is touched: the host is as it was, and whoever makes room retries.
+fn disk_refusal(error: &FileError) -> Refusal {
+    match error.source.kind() {
+        ErrorKind::StorageFull | ErrorKind::QuotaExceeded | ErrorKind::ReadOnlyFilesystem => {
+            refusal(codes::PACKAGES_SPACE, error.full(), MAKE_ROOM)
+        }
+        _ => file_refusal(error),
+    }
 }
 
 /// Whether a resolved transaction does what was asked and nothing else to what is installed.
@@ -131,7 +154,7 @@ impl Perform for PackagesStage {
         let extra = refuse_surprises(&resolved, &self.install, &installed)?;
 
         let directory = StagedSet::directory(host, self.manager, &self.install);
-        fresh(&directory).map_err(|e| file_failure(&e))?;
+        fresh(&directory).map_err(|e| disk_refusal(&e))?;
         let mut items = Vec::with_capacity(resolved.len());
         for (done, item) in resolved.iter().enumerate() {
             let permille = 100 + 600 * done as u32 / resolved.len().max(1) as u32;
@@ -161,9 +184,9 @@ impl Perform for PackagesStage {
         progress(Some(900), "comparing the space");
         refuse_without_space(host, &set, &transaction, self.spare_bytes)?;
         for side in ["new", "old"] {
-            sync_directory(&directory.join(side)).map_err(|e| file_failure(&e))?;
+            sync_directory(&directory.join(side)).map_err(|e| disk_refusal(&e))?;
         }
-        set.write(host).map_err(|e| file_failure(&e))?;
+        set.write(host).map_err(|e| disk_refusal(&e))?;
         host.boundary.reached("packages-stage: manifest written");
         let changes = resolved
             .iter()
@@ -296,7 +319,7 @@ fn check_file(
     let path = directory.join(&file.path);
     fs::File::open(&path)
         .and_then(|f| f.sync_all())
-        .map_err(|e| file_failure(&FileError::new("sync", &path, e)))?;
+        .map_err(|e| disk_refusal(&FileError::new("sync", &path, e)))?;
     Ok(())
 }
 
@@ -350,9 +373,45 @@ fn refuse_without_space(
                     "the file system of {} {state}; {wanted} are needed, {spare_bytes} of them to spare",
                     path.display()
                 ),
-                "make room (or mount it writable), then retry",
+                MAKE_ROOM,
             ));
         }
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::host::command::CommandError;
+
+    #[test]
+    fn a_disk_that_is_full_is_the_operators_to_mend_and_not_a_failure() {
+        let at = Path::new("/var/lib/replank-agent/staged/1/new/a.deb");
+        for (kind, code) in [
+            (ErrorKind::StorageFull, codes::PACKAGES_SPACE),
+            (ErrorKind::QuotaExceeded, codes::PACKAGES_SPACE),
+            (ErrorKind::ReadOnlyFilesystem, codes::PACKAGES_SPACE),
+            (ErrorKind::PermissionDenied, codes::FILE_IO),
+        ] {
+            let error = PackagesError::File(FileError::new("sync", at, kind));
+            assert_eq!(packages_refusal(&error).code, code, "{kind:?}");
+        }
+        for (said, code) in [
+            ("E: You don't have enough free space in /var/cache/apt/archives/.", codes::PACKAGES_SPACE),
+            (
+                "installing package demo-2 needs 9MB more space needed on the / filesystem",
+                codes::PACKAGES_SPACE,
+            ),
+            ("write: No space left on device", codes::PACKAGES_SPACE),
+            ("404 Not Found", codes::PACKAGES_UNRESOLVED),
+        ] {
+            let error = CommandError::Failed {
+                command: "apt-get".into(),
+                status: "exit status 100".into(),
+                said: said.into(),
+            };
+            assert_eq!(packages_refusal(&PackagesError::Tool(error)).code, code, "{said}");
+        }
+    }
 }

@@ -2,6 +2,7 @@
 //!
 //! `demo` 1 is installed with a configuration file that the operator changed; `demo` 2 needs `demo-lib`, which takes a file over from it.
 
+use super::staged::StagedSet;
 use super::testing::World;
 use super::{ActError, Perform, Progress, Report, Standing};
 use crate::host::Host;
@@ -613,6 +614,12 @@ fn what_a_stage_refuses() {
     assert_eq!(refused(absent.apply(&world.host, &record, QUIET)), "RP5104");
     let full = PackagesStage { spare_bytes: u64::MAX / 2, ..stage(Dnf) };
     assert_eq!(refused(full.apply(&world.host, &record, QUIET)), "RP5117");
+    // Something is where the set should be, and cannot be made a directory: nothing was touched, so it is no failure.
+    let directory = StagedSet::directory(&world.host, Dnf, &stage(Dnf).install);
+    fs::remove_dir_all(&directory).unwrap();
+    fs::write(&directory, b"").unwrap();
+    assert_eq!(refused(stage(Dnf).apply(&world.host, &record, QUIET)), "RP5301");
+    fs::remove_file(&directory).unwrap();
     // The installed version is in no repository any more.
     let repository = tempfile::tempdir().unwrap();
     let from = RPMS.join("repo");
