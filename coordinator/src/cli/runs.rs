@@ -138,6 +138,7 @@ pub async fn why(out: Output, coordinator: &Coordinator, run: Option<&RunId>) ->
         "now_ms": view.now_ms,
         "halts": view.halts,
         "waits": view.waits,
+        "borrowed": view.borrowed,
         "way_back_closed": view.way_back_closed,
         "way_back_closed_more": view.way_back_closed_more,
     }))

@@ -5,7 +5,7 @@ use crate::codes;
 use crate::store::StoreError;
 use replank_common::UnixMs;
 use replank_common::census::Census;
-use replank_common::ids::HostName;
+use replank_common::ids::{Epoch, HostName};
 use replank_common::reading::{Reading, ReadingRequest};
 use replank_core::run::{Command, ReadingWant};
 use replank_core::runs::{LinkNumber, Outlet};
@@ -117,6 +117,11 @@ impl Handle {
     /// Every host that this process has seen, without asking the store.
     pub fn seen(&self) -> BTreeMap<HostName, LinkSeen> {
         self.registry.seen()
+    }
+
+    /// The hosts that are refused because they obeyed another coordinator, and its epoch.
+    pub fn obey_another(&self) -> BTreeMap<HostName, Epoch> {
+        self.registry.obey_another()
     }
 
     /// Revokes a host: its certificates and tokens are worth nothing from here on, and its link is cut.

@@ -54,6 +54,8 @@ impl Events {
 struct Entry {
     seen: LinkSeen,
     link: Option<Live>,
+    /// It was refused, having obeyed a coordinator of this epoch.
+    later: Option<Epoch>,
 }
 
 #[derive(Debug)]
@@ -201,6 +203,7 @@ impl Registry {
             let text = "a newer link of the same host replaced this one; see that only one agent runs with this identity";
             before.cut.cut(refusal(Code::Aborted, codes::LINK_REPLACED, "link-replaced", &text));
         }
+        entry.later = None;
         entry.seen = LinkSeen {
             linked: true,
             heard_at_ms: Some(self.clock.now_ms()),
@@ -221,6 +224,7 @@ impl Registry {
     /// all the others by a word. What keeps two coordinators apart are the agents, which obey none that is earlier.
     pub(super) async fn later_epoch(&self, host: &HostName, seen: Epoch) -> Status {
         tracing::error!(%host, %seen, own = %self.epoch, code = RUN_DEPOSED, "the host has obeyed another coordinator");
+        self.lock().entries.entry(host.clone()).or_default().later = Some(seen);
         if let Err(error) = self.store.write(move |database| database.heard_of(seen)).await {
             tracing::warn!(%error, "the later epoch was not remembered; it is told again at the host's next try");
         }
@@ -230,6 +234,12 @@ impl Registry {
             self.epoch
         );
         refusal(Code::FailedPrecondition, RUN_DEPOSED, "later-epoch", &text)
+    }
+
+    /// The hosts that are refused because they obeyed another coordinator, and its epoch.
+    pub(super) fn obey_another(&self) -> BTreeMap<HostName, Epoch> {
+        let hosts = self.lock();
+        hosts.entries.iter().filter_map(|(host, entry)| Some((host.clone(), entry.later?))).collect()
     }
 
     pub(super) fn is_revoked(&self, host: &HostName) -> bool {

@@ -152,7 +152,8 @@ impl OperatorService for Operators {
 
     async fn get_run(&self, request: Request<GetRunRequest>) -> Result<Response<GetRunResponse>, Status> {
         operator_of(&request, Level::Viewer)?;
-        let view = self.runs.view(run_or_latest(&request.into_inner().run_id)?).await?;
+        let mut view = self.runs.view(run_or_latest(&request.into_inner().run_id)?).await?;
+        view.tell_who_leads(self.runs.epoch(), &self.hosts.obey_another());
         Ok(Response::new(GetRunResponse { run_json: json(&view)? }))
     }
 

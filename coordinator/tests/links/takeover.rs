@@ -329,6 +329,10 @@ async fn a_paused_coordinator_whose_folder_was_copied_wakes_up_and_every_host_re
     }
     let view = sailing.first.operator.view().await.unwrap();
     assert_ne!(view.phase, Phase::Completed, "{}", view.text());
+    let why = view.why();
+    assert!(why.contains("RP3032 another coordinator leads all of its 3 hosts"), "{why}");
+    let leads = second.operator.view().await.unwrap();
+    assert!(!leads.why().contains("RP3032"), "{}", leads.why());
     let commands: Vec<_> = [&one, &two, &away].map(Host::commands).into();
     tokio::time::sleep(Duration::from_millis(500)).await;
     assert_eq!(commands, [&one, &two, &away].map(Host::commands), "it commands no more");

@@ -16,10 +16,18 @@ pub struct Estimate {
 
 /// Estimates a plan whose steps are in order.
 pub fn estimate(plan: &Plan) -> Estimate {
-    let mut ends: BTreeMap<&StepId, u64> = BTreeMap::new();
-    let mut reached: BTreeMap<&HoldId, u64> = BTreeMap::new();
     let mut per_host_ms: BTreeMap<HostName, u64> =
         plan.hosts.iter().map(|host| (host.name.clone(), 0)).collect();
+    for step in &plan.steps {
+        *per_host_ms.entry(step.host.clone()).or_default() += step.expected_ms;
+    }
+    Estimate { total_ms: ends(plan).values().copied().max().unwrap_or(0), per_host_ms }
+}
+
+/// When each step ends, since the plan's beginning.
+pub(super) fn ends(plan: &Plan) -> BTreeMap<&StepId, u64> {
+    let mut ends: BTreeMap<&StepId, u64> = BTreeMap::new();
+    let mut reached: BTreeMap<&HoldId, u64> = BTreeMap::new();
     for step in &plan.steps {
         let mut begin = 0;
         for need in &step.needs {
@@ -37,9 +45,8 @@ pub fn estimate(plan: &Plan) -> Estimate {
             begin = begin.max(met);
         }
         ends.insert(&step.id, begin + step.expected_ms);
-        *per_host_ms.entry(step.host.clone()).or_default() += step.expected_ms;
     }
-    Estimate { total_ms: ends.values().copied().max().unwrap_or(0), per_host_ms }
+    ends
 }
 
 fn hold_reached(plan: &Plan, id: &HoldId, ends: &BTreeMap<&StepId, u64>) -> u64 {

@@ -10,6 +10,7 @@ mod estimate;
 mod file;
 mod finding;
 mod host;
+mod loans;
 mod make;
 mod model;
 mod order;
@@ -24,6 +25,7 @@ mod text;
 
 pub use estimate::{Estimate, estimate};
 pub use file::PlanFileError;
+pub use loans::{Loan, loans};
 pub use make::{Input, plan};
 pub use model::*;
 pub use pieces::{Proof, Reader, cut};

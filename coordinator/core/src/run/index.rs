@@ -2,7 +2,7 @@
 
 use super::places::Places;
 use crate::gate::asked_of;
-use crate::plan::{Need, PLAN_FORMAT, Plan, Stage, Step, Undo, Work};
+use crate::plan::{Loan, Need, PLAN_FORMAT, Plan, Stage, Step, Undo, Work, loans};
 use replank_common::ids::{HoldId, HostName, PlanId, StepId};
 use std::collections::BTreeMap;
 
@@ -55,6 +55,8 @@ pub struct Index {
     /// By step or hold: hosts with steps, and holds, that need it.
     pub(crate) step_wakes: Vec<Wakes>,
     pub(crate) hold_wakes: Vec<Wakes>,
+    /// What of a cluster is borrowed.
+    pub(crate) loans: Vec<Loan>,
 }
 
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -135,6 +137,7 @@ impl Index {
             id,
             step_wakes: vec![Wakes::default(); plan.steps.len()],
             hold_wakes: vec![Wakes::default(); plan.holds.len()],
+            loans: loans(&plan),
             plan,
             places,
             host_steps,

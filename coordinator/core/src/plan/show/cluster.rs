@@ -1,6 +1,7 @@
 //! What differs in the text of a plan over a Ceph cluster: its order is that of the cluster, not of its hosts.
 
 use super::super::estimate::Estimate;
+use super::super::loans::loans;
 use super::super::model::{Need, Plan, Step, Work};
 use super::super::text::{Page, count, names, show_duration};
 use replank_common::action::Action;
@@ -29,6 +30,14 @@ pub(super) fn head(page: &mut Page, plan: &Plan, hosts: usize, estimate: &Estima
             count(plan.steps.len(), "step")
         ),
     );
+    for loan in loans(plan) {
+        let (expected, told) = (show_duration(loan.expected_ms), show_duration(loan.told_after_ms()));
+        let what = &loan.what;
+        page.paragraph(
+            "",
+            &format!("{what}: borrowed for about {expected}; after {told} the run warns that it still is."),
+        );
+    }
     page.paragraph(
         "",
         "Before OSDs stop, every placement group of theirs must keep enough complete copies, worked out from the groups themselves; \

@@ -2,10 +2,11 @@
 
 use super::estimate::time_left;
 use super::{
-    Approval, GuestRef, HaltView, HoldView, HostView, PausedView, Phase, RunView, StepView, StepWord,
-    VIEW_FORMAT,
+    Approval, BorrowedView, GuestRef, HaltView, HoldView, HostView, PausedView, Phase, RunView, StepView,
+    StepWord, VIEW_FORMAT,
 };
 use crate::gate::LinkSeen;
+use crate::plan::Loan;
 use crate::run::event::End;
 use crate::run::machine::Machine;
 use crate::run::state::{Course, StepPhase};
@@ -37,6 +38,7 @@ impl Machine {
             holds: self.hold_views(),
             hosts: (0..state.hosts.len()).map(|host| self.host_view(host)).collect(),
             waits: self.waits(now_ms),
+            borrowed: self.borrowed(),
             way_back_closed: state.way_back_closed.clone(),
             way_back_closed_more: state.way_back_closed_more,
         })
@@ -99,6 +101,22 @@ impl Machine {
             approved: state.approved.as_ref().map(|(by, at_ms)| Approval { by: by.clone(), at_ms: *at_ms }),
         };
         plan.holds.iter().zip(&self.state.holds).map(view).collect()
+    }
+
+    pub(super) fn borrowed(&self) -> Vec<BorrowedView> {
+        let one = |loan: &Loan| {
+            let (plan, state) = (self.state.index.step_at(loan.step), &self.state.steps[loan.step]);
+            let since_ms = state.done_ms.or(state.begun_ms)?;
+            self.state.is_borrowed(loan.step).then(|| BorrowedView {
+                host: plan.host.clone(),
+                step: plan.id.clone(),
+                what: loan.what.clone(),
+                since_ms,
+                expected_ms: since_ms.saturating_add(loan.expected_ms),
+                told_ms: since_ms.saturating_add(loan.told_after_ms()),
+            })
+        };
+        self.state.index.loans.iter().filter_map(one).collect()
     }
 
     fn host_view(&self, host: usize) -> HostView {

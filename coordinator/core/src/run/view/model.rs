@@ -36,6 +36,9 @@ pub struct RunView {
     pub hosts: Vec<HostView>,
     /// What the run waits for, the weightiest first.
     pub waits: Vec<WaitView>,
+    /// Flags and settings of a whole cluster that are not given back yet.
+    #[serde(default)]
+    pub borrowed: Vec<BorrowedView>,
     /// Why the last rollback that was asked for did not begin.
     pub way_back_closed: Vec<WayBackClosed>,
     /// How many further reasons there were.
@@ -233,6 +236,20 @@ impl From<StepPhase> for StepWord {
             StepPhase::Undone => Self::TakenBack,
         }
     }
+}
+
+/// Something of a cluster's that the run holds borrowed.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct BorrowedView {
+    pub host: HostName,
+    /// The step that borrowed it.
+    pub step: StepId,
+    pub what: String,
+    pub since_ms: UnixMs,
+    /// When the plan, without waiting, would have given it back.
+    pub expected_ms: UnixMs,
+    /// From here on the run says of itself that this takes too long.
+    pub told_ms: UnixMs,
 }
 
 /// One thing that the run waits for.

@@ -32,6 +32,19 @@ impl RunView {
             text.push('\n');
             text.push_str(&self.hold_table());
         }
+        if !self.borrowed.is_empty() {
+            text.push('\n');
+        }
+        for loan in &self.borrowed {
+            let _ = writeln!(
+                text,
+                "borrowed since {}: {}; expected back at {}, a warning from {} on",
+                utc(loan.since_ms),
+                loan.what,
+                utc(loan.expected_ms),
+                utc(loan.told_ms)
+            );
+        }
         text.push('\n');
         text.push_str(&self.why());
         text
@@ -83,7 +96,9 @@ impl RunView {
             let _ = write!(text, " (since {}, for {})", utc(since_ms), duration(waited_ms));
         }
         if wait.overdue {
-            text.push_str(" OVERDUE: longer than the step's deadline");
+            let than =
+                if wait.code == codes::RUN_BORROWED_LONG { "the plan says" } else { "the step's deadline" };
+            let _ = write!(text, " OVERDUE: longer than {than}");
         }
         let _ = writeln!(text, "\n    do: {}", wait.remedy);
     }

@@ -1,13 +1,13 @@
 //! What a run waits for, in sentences that name the thing, since when, and what to do about it.
 
-use super::WaitView;
+use super::{RunView, WaitView};
 use crate::codes;
-use crate::gate::HaltReason;
+use crate::gate::{HaltReason, duration};
 use crate::run::event::{End, When};
 use crate::run::machine::{Block, Machine};
 use crate::run::state::{Course, OpenLoss, StepPhase};
 use replank_common::UnixMs;
-use replank_common::ids::{GuestUuid, StepId};
+use replank_common::ids::{Epoch, GuestUuid, HostName, StepId};
 use std::collections::{BTreeMap, BTreeSet};
 
 impl Machine {
@@ -21,6 +21,7 @@ impl Machine {
         self.pause_waits(&mut waits);
         self.held_waits(&mut waits);
         self.hold_waits(&mut waits);
+        self.borrowed_waits(now_ms, &mut waits);
         self.gate_waits(now_ms, &mut waits);
         self.flight_waits(now_ms, &mut waits);
         self.block_waits(&mut waits);
@@ -166,6 +167,26 @@ impl Machine {
         }
     }
 
+    /// What of a cluster stays borrowed longer than the plan says. It is told and not taken away: see [`crate::plan::loans`].
+    fn borrowed_waits(&self, now_ms: UnixMs, waits: &mut Vec<WaitView>) {
+        for loan in self.borrowed().into_iter().filter(|loan| now_ms >= loan.told_ms) {
+            let expected = duration(loan.expected_ms.saturating_sub(loan.since_ms));
+            waits.push(WaitView {
+                code: codes::RUN_BORROWED_LONG.to_owned(),
+                host: Some(loan.host),
+                step: Some(loan.step),
+                text: format!("{} is still borrowed; the plan expected it for {expected}", loan.what),
+                since_ms: Some(loan.since_ms),
+                overdue: true,
+                remedy: format!(
+                    "see to what else the run waits for, and it is given back at its end; or give it back now, with the voyage unfinished: \
+                     `replank abort {}`",
+                    self.run_name()
+                ),
+            });
+        }
+    }
+
     /// Steps at their gates: the newest reason, since the first one.
     fn gate_waits(&self, now_ms: UnixMs, waits: &mut Vec<WaitView>) {
         for seen in &self.seen {
@@ -305,6 +326,36 @@ impl Machine {
             overdue: false,
             remedy: format!("see that the agent of {name} is linked and its census agrees"),
         });
+    }
+}
+
+impl RunView {
+    /// Adds what the links know and the run does not: hosts of it are refused, because they obey another coordinator than this one, of epoch `own`.
+    pub fn tell_who_leads(&mut self, own: Epoch, others: &BTreeMap<HostName, Epoch>) {
+        let hosts = self.hosts.iter().filter_map(|host| Some((&host.name, *others.get(&host.name)?)));
+        let Some((first, epoch)) = hosts.clone().max_by_key(|(_, epoch)| *epoch) else { return };
+        if self.phase.is_end() {
+            return;
+        }
+        let (count, all) = (hosts.count(), self.hosts.len());
+        let who = if count == all {
+            format!("all of its {all} hosts")
+        } else {
+            format!("{count} of its {all} hosts")
+        };
+        let wait = WaitView {
+            code: codes::RUN_DEPOSED.to_owned(),
+            host: Some(first.clone()),
+            step: None,
+            text: format!(
+                "another coordinator leads {who}: {first} has obeyed one of epoch {epoch}, and this one, of epoch {own}, commands none of them"
+            ),
+            since_ms: None,
+            overdue: false,
+            remedy: "ask the coordinator that leads; if this one is to lead, stop the other and start this one again".to_owned(),
+        };
+        // After the halts, and before all that follows from nobody being commanded.
+        self.waits.insert(self.halts.len().min(self.waits.len()), wait);
     }
 }
 
