@@ -90,8 +90,8 @@ fn time_problem(kind: &str, time: &Time) -> Option<String> {
     if !TIMED.contains(&kind) {
         return Some(format!("`{kind}` is no kind of work"));
     }
-    // A host with 100 guests must fit.
-    let expected = time.expected_ms + 100 * time.per_guest_ms;
+    // A host with 100 guests, and 100 packages, must fit.
+    let (expected, _) = time.of(100, 100, 100);
     (time.expected_ms == 0 || expected >= time.deadline_ms)
         .then(|| format!("the deadline of `{kind}` leaves no room for what is expected"))
 }

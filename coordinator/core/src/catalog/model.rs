@@ -237,8 +237,20 @@ pub struct Time {
     /// Added to `expected_ms` for each guest of the host.
     #[serde(default)]
     pub per_guest_ms: u64,
+    /// Added to `expected_ms` for each package that the action names.
+    #[serde(default)]
+    pub per_package_ms: u64,
     pub deadline_ms: u64,
     pub source: String,
+}
+
+impl Time {
+    /// What is expected with so many guests and packages, and the deadline at `percent` of what is usual. Milliseconds.
+    pub fn of(&self, guests: u64, packages: u64, percent: u64) -> (u64, u64) {
+        let more = self.per_guest_ms * guests + self.per_package_ms * packages;
+        // Twice what they are expected to add, for a deadline must leave room.
+        (self.expected_ms + more, (self.deadline_ms + 2 * more) * percent / 100)
+    }
 }
 
 /// Services that act on guests by themselves.

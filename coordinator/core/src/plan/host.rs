@@ -121,10 +121,7 @@ impl<'a> Builder<'a> {
             .time(hop, kind)
             .expect("a loaded catalog has a time for every kind of work");
         let guests = self.input.facts.census.guests.len() as u64;
-        let for_guests = time.per_guest_ms * guests;
-        let percent = u64::from(self.target().fleet.pace.deadline_percent);
-        // Twice what the guests are expected to add, for a deadline must leave room.
-        (time.expected_ms + for_guests, (time.deadline_ms + 2 * for_guests) * percent / 100)
+        time.of(guests, work.packages(), u64::from(self.target().fleet.pace.deadline_percent))
     }
 
     fn prepare(&mut self) {

@@ -157,6 +157,21 @@ pub enum Work {
     Observe,
 }
 
+impl Work {
+    /// How many packages it names.
+    pub(super) fn packages(&self) -> u64 {
+        let Self::Act(action) = self else { return 0 };
+        let pins = if let Action::PackagesStage(of) = action {
+            of.install.len()
+        } else if let Action::PackagesInstall(of) = action {
+            of.install.len()
+        } else {
+            0
+        };
+        pins as u64
+    }
+}
+
 /// What a rollback does about a step.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]

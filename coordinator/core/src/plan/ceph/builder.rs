@@ -141,9 +141,8 @@ impl<'g, 'a> Builder<'g, 'a> {
             .catalog
             .time(voyage.hop, kind)
             .expect("a loaded catalog has a time for every kind of work");
-        let for_guests = time.per_guest_ms * u64::from(self.guests(host));
         let percent = u64::from(voyage.fleet.pace.deadline_percent);
-        (time.expected_ms + for_guests, (time.deadline_ms + 2 * for_guests) * percent / 100)
+        time.of(u64::from(self.guests(host)), work.packages(), percent)
     }
 
     pub(super) fn last_of(&self, host: &HostName) -> Option<Need> {
