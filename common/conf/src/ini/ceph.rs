@@ -147,9 +147,9 @@ struct Scanned {
 fn scan(written: &[(u8, usize)]) -> Result<Scanned, Reason> {
     let begins = written.iter().position(|(b, _)| !text::is_blank(*b)).unwrap_or(written.len());
     let mut rest = written[begins..].iter().copied();
-    let mut scanned = Scanned::default();
     // Quotes of this kind are the value's own before Octopus.
-    scanned.disagree = matches!(rest.clone().next(), Some((b'\'', _)));
+    let disagree = matches!(rest.clone().next(), Some((b'\'', _)));
+    let mut scanned = Scanned { disagree, ..Scanned::default() };
     if matches!(rest.clone().next(), Some((b'"', _))) {
         rest.next();
         scanned.quote = Some(b'"');
