@@ -162,8 +162,9 @@ fn hurry(ceph: &Ceph<'_>, late: &Reporters) -> bool {
                 scope.spawn(move || ceph.flush_pg_stats(&name).is_ok())
             };
             let asked: Vec<_> = late.iter().map(one).collect();
-            // Not `all`: every one is waited for.
-            asked.into_iter().map(|thread| thread.join().unwrap_or(false)).fold(true, |all, one| all && one)
+            // Every one is waited for, also after one that failed.
+            let answers: Vec<bool> = asked.into_iter().map(|thread| thread.join().unwrap_or(false)).collect();
+            answers.into_iter().all(|answered| answered)
         }),
     }
 }
