@@ -210,6 +210,12 @@ planted! {
     OtherFleetsCertificate = "other-fleets-certificate", "P9",
         ["common/identity/src/tls/verify.rs"],
         "an agent believes a coordinator of another fleet's authority";
+    GroupsNeedNotSettle = "groups-need-not-settle", "P6",
+        ["common/ceph/src/settled.rs"],
+        "a wave of OSDs counts as settled once they are up, whatever their placement groups are";
+    OutageReportBelieved = "outage-report-believed", "P6",
+        ["common/ceph/src/settled.rs"],
+        "a group that was reported last during the outage, a member short, is not looked at";
     AgentAsksNoCluster = "agent-asks-no-cluster", "P10",
         ["agent/src/actions/ceph_safe.rs"],
         "the agent stops an OSD on the coordinator's word alone";
@@ -222,6 +228,9 @@ planted! {
     DownElsewhereIsNothing = "down-elsewhere-is-nothing", "P10",
         ["common/ceph/src/redundancy/judge.rs"],
         "an OSD that is down elsewhere does not keep others from stopping";
+    QuorumUncounted = "quorum-uncounted", "P10",
+        ["common/ceph/src/quorum.rs"],
+        "a MON may stop although the others are no quorum";
 }
 
 /// Whether this fault is planted.

@@ -8,6 +8,7 @@
 
 use super::documents::{Osd, OsdDump, OsdMetadata, Pg, PgDump, Word};
 use super::{OsdId, PgId};
+use replank_common::planted::{self, Planted};
 use replank_common::version::Version;
 use serde::Serialize;
 use std::collections::{BTreeMap, BTreeSet};
@@ -141,6 +142,9 @@ pub fn unsettled_as(booted: Booted<'_>, osds: &OsdDump, pgs: &PgDump) -> Vec<Uns
 /// Whether a group that names none of the wave may be one of theirs all the same: it was short of a member when it was reported last, and that was before
 /// the wave was up. A primary that lives tells of its return within seconds; one that died meanwhile never does, and its last word is from the outage.
 pub(crate) fn may_miss_one(pg: &Pg, osds: &OsdDump, newest: u32) -> bool {
+    if planted::is(Planted::OutageReportBelieved) {
+        return false;
+    }
     // The groups of a pool that was deleted are gone for good.
     let Some(pool) = osds.pools.get(&pg.id.pool) else { return false };
     let size = pool.size.map_or(usize::MAX, |size| size as usize);
@@ -167,6 +171,9 @@ fn groups(
     pgs: &PgDump,
 ) -> Vec<Unsettled> {
     let mut waits = Vec::new();
+    if planted::is(Planted::GroupsNeedNotSettle) {
+        return waits;
+    }
     let newest = since.values().copied().max().unwrap_or(0);
     if let Some(epoch) = pgs.last_osdmap_epoch.filter(|epoch| *epoch < newest) {
         waits.push(Unsettled::PgMapOld { epoch, needed: newest });

@@ -24,6 +24,7 @@ mod voyage;
 mod watcher;
 
 pub use fault::Fault;
+pub use fleet::START_MS;
 pub use profile::Profile;
 pub use promise::{Broken, Promise};
 pub use told::{Told, What};

@@ -6,6 +6,7 @@ use crate::codes as own;
 use replank_ceph::documents::DocumentError;
 use replank_ceph::redundancy::NameError;
 use replank_cli::PageError;
+use replank_common::ids::StepId;
 use replank_core::catalog::CatalogError;
 use replank_core::fleet_file::Mistakes;
 use replank_core::inventory::InventoryError;
@@ -80,6 +81,10 @@ pub enum Failure {
     Profile { name: String },
     #[error("the plan cannot be carried out: {0}; make it again with `replank plan`")]
     Unsailable(#[from] UnsoundPlan),
+    #[error(
+        "the plan changes a Ceph cluster (step {step}), and a plan does not say what the cluster is made of; nothing was simulated: judge the waves with `replank ceph waves`"
+    )]
+    SimulatedCluster { step: StepId },
     #[error("a simulated run was held; see by what: `{replay}`")]
     SimulationHeld { replay: String },
     #[error("a simulated run broke {promise}; report it with the plan and this command: `{replay}`")]
@@ -118,7 +123,7 @@ impl Failure {
             },
             Self::Blocked(_) | Self::NotSafe => Exit::Blocked,
             Self::Unsound(_) | Self::Unsailable(_) => Exit::Unsound,
-            Self::Profile { .. } => Exit::Usage,
+            Self::Profile { .. } | Self::SimulatedCluster { .. } => Exit::Usage,
             Self::SimulationHeld { .. } => Exit::SimulationHeld,
             Self::SimulationBroke { .. } => Exit::SimulationBroke,
             Self::Unreachable { .. } | Self::OutcomeUnknown { .. } => Exit::Unreachable,
@@ -148,6 +153,7 @@ impl Failure {
             Self::Unsound(_) => codes::UNSOUND,
             Self::Unsailable(_) => replank_core::codes::RUN_PLAN_UNSOUND,
             Self::Profile { .. } => codes::PROFILE,
+            Self::SimulatedCluster { .. } => codes::CLUSTER_UNSIMULATED,
             Self::SimulationHeld { .. } => codes::SIMULATION_HELD,
             Self::SimulationBroke { .. } => codes::SIMULATION_BROKE,
             Self::Settings { .. } => codes::SETTINGS,

@@ -111,12 +111,11 @@ pub const fn catcher(fault: Planted) -> Catcher {
         Planted::AgentAsksNoCluster => {
             unit(AGENT, "actions::ceph_tests::nothing_stops_while_an_osd_elsewhere_is_down")
         }
-        Planted::OneMoreDiskForgotten => integration(
+        Planted::OutageReportBelieved => integration(
             CEPH,
             "ceph",
-            "safety::erasure_codes_keep_one_more_than_they_need_whatever_min_size_says",
+            "settled::a_group_whose_last_report_is_from_the_outage_and_a_member_short_may_be_the_waves",
         ),
-        Planted::IncompleteCopyCounts => integration(CEPH, "ceph", "safety::only_complete_copies_count"),
         Planted::DownElsewhereIsNothing => {
             integration(CEPH, "ceph", "safety::an_osd_that_is_down_outside_the_set_vetoes")
         }
@@ -181,6 +180,10 @@ pub const fn catcher(fault: Planted) -> Catcher {
         | Planted::NeedsForgotten
         | Planted::HeldStopsNobody
         | Planted::BorrowedForgotten
-        | Planted::HoldNeedsNoApproval => Catcher::Storms,
+        | Planted::HoldNeedsNoApproval
+        | Planted::GroupsNeedNotSettle
+        | Planted::OneMoreDiskForgotten
+        | Planted::IncompleteCopyCounts
+        | Planted::QuorumUncounted => Catcher::Storms,
     }
 }

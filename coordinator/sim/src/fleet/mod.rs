@@ -216,7 +216,8 @@ pub(crate) struct Fleet {
     pub(crate) ceph: Option<Cluster>,
 }
 
-pub(crate) const START_MS: u64 = 1_000_000_000;
+/// What every clock shows when a voyage begins, in milliseconds since 1970.
+pub const START_MS: u64 = 1_000_000_000;
 
 impl Fleet {
     pub(crate) fn new(index: Arc<Index>, manner: Manner, profile: Profile, seed: u64) -> Self {

@@ -1,5 +1,6 @@
 //! Many voyages of one plan: how they ended, how long they took, and which was the worst.
 
+use super::dates::since_the_start;
 use super::one::tally_text;
 use super::{Case, SIMULATION_FORMAT, end_word, is_held};
 use crate::cli::failure::count;
@@ -177,7 +178,7 @@ fn said(voyage: &Voyage) -> String {
     let ended = match (&voyage.broken, &voyage.ended) {
         (Some(broken), _) => return format!("broke {}: {}", broken.promise, broken.text),
         (None, Ended::Held { reason }) => {
-            return format!("held: {}", reason.lines().next().unwrap_or_default());
+            return format!("held: {}", since_the_start(reason.lines().next().unwrap_or_default()));
         }
         (None, ended @ (Ended::Finished | Ended::Aborted | Ended::RolledBack)) => ended,
     };

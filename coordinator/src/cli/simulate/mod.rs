@@ -2,6 +2,7 @@
 //!
 //! Owns how voyages are shown and summed up. Sails nothing itself, and touches no host and no coordinator.
 
+mod dates;
 mod many;
 mod one;
 
@@ -11,6 +12,8 @@ use super::files::{PlanFile, shell_word};
 use super::offline;
 use super::output::Output;
 use many::Many;
+use replank_common::action::Family;
+use replank_core::plan::{Step, Work};
 use replank_core::run::Index;
 use replank_sim::{Ended, Profile, Voyage, sail_as_planned};
 use std::sync::Arc;
@@ -47,10 +50,13 @@ pub fn profile(name: &str) -> Result<Profile, Failure> {
 /// Sails one seed and tells all of it, or many and sums them up.
 ///
 /// # Errors
-/// [`Failure::Unsound`] and [`Failure::Unsailable`] before anything is sailed; [`Failure::SimulationHeld`] and
+/// [`Failure::Unsound`], [`Failure::SimulatedCluster`] and [`Failure::Unsailable`] before anything is sailed; [`Failure::SimulationHeld`] and
 /// [`Failure::SimulationBroke`] after the output.
 pub fn simulate(out: Output, args: &SimulateArgs, profile: &Profile, file: &PlanFile) -> Result<(), Failure> {
     offline::sound(out, &file.plan)?;
+    if let Some(step) = file.plan.steps.iter().find(|step| is_of_a_cluster(step)) {
+        return Err(Failure::SimulatedCluster { step: step.id.clone() });
+    }
     let index = Arc::new(Index::new(file.id.clone(), file.plan.clone())?);
     let case = Case { args, file };
     let sailed = |seed, telling| sail_as_planned(index.clone(), profile, seed, telling);
@@ -71,6 +77,11 @@ pub fn simulate(out: Output, args: &SimulateArgs, profile: &Profile, file: &Plan
         out.data(&many.text(case))?;
     }
     judged(case, many.voyages())
+}
+
+/// A simulated fleet has a cluster of its own making or none, and never the operator's.
+fn is_of_a_cluster(step: &Step) -> bool {
+    matches!(&*step.work, Work::Act(action) if action.family() == Family::Ceph)
 }
 
 /// The worst end decides how the command ends.
@@ -100,5 +111,21 @@ fn end_word(voyage: &Voyage) -> &'static str {
         Ended::Aborted => "aborted",
         Ended::RolledBack => "rolled-back",
         Ended::Held { .. } => "held",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::is_of_a_cluster;
+    use replank_common::action::{Action, CephFlags};
+    use replank_core::plan::Work;
+    use replank_sim::plans::{self, Shape};
+
+    #[test]
+    fn a_plan_that_changes_a_cluster_is_told_from_others() {
+        let mut plan = plans::plan(Shape::of(2));
+        assert!(!plan.steps.iter().any(is_of_a_cluster));
+        plan.steps[0].work = Work::Act(Action::CephFlags(CephFlags { flags: Vec::new() })).into();
+        assert!(plan.steps.iter().any(is_of_a_cluster));
     }
 }

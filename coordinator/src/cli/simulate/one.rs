@@ -1,5 +1,6 @@
 //! One voyage, told from its beginning to its end.
 
+use super::dates::since_the_start;
 use super::{Case, SIMULATION_FORMAT, end_word};
 use crate::cli::event_text;
 use crate::cli::failure::count;
@@ -23,7 +24,7 @@ pub(super) fn text(case: Case<'_>, voyage: &Voyage) -> String {
     text.push_str(&story(&voyage.told));
     text.push_str(&messages(&voyage.told));
     text.push_str(&end(case, voyage));
-    text
+    since_the_start(&text)
 }
 
 fn head(case: Case<'_>, voyage: &Voyage) -> String {
