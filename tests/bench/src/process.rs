@@ -12,13 +12,6 @@ use std::time::{Duration, Instant};
 /// Longer is a failure, not a figure.
 const START_MAX: Duration = Duration::from_secs(300);
 const LOOK_EVERY: Duration = Duration::from_millis(2);
-/// What starts the coordinator where it is installed.
-const UNIT: &str = include_str!("../../../packaging/systemd/replank-coordinator.service");
-
-/// The environment that the unit gives to the coordinator.
-fn environment(unit: &str) -> impl Iterator<Item = (&str, &str)> {
-    unit.lines().filter_map(|line| line.strip_prefix("Environment=")?.split_once('='))
-}
 
 /// Killed when the measurement ends, however it does.
 struct Serving(Child);
@@ -45,7 +38,6 @@ pub(crate) fn restarts(replank: &Path, folder: &Folder, times: usize) -> Result<
         let began = Instant::now();
         let mut serve = Command::new(replank);
         serve.arg("serve").arg("--dir").arg(folder.root()).env("RUST_LOG", "error").stdin(Stdio::null());
-        serve.envs(environment(UNIT));
         let child = serve.spawn().with_context(|| format!("failed to start {}", replank.display()))?;
         let mut serving = Serving(child);
         while last_line(&journal)? == led_before {
@@ -67,18 +59,4 @@ fn last_line(journal: &Connection) -> Result<i64> {
     let line = journal
         .query_row("SELECT head_seq FROM runs WHERE id = ?1", [run_id().as_str()], |row| row.get(0))?;
     Ok(line)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_binary_is_started_in_the_environment_of_its_unit() {
-        let told = UNIT.lines().filter(|line| line.starts_with("Environment")).count();
-        let given: Vec<_> = environment(UNIT).collect();
-        assert_eq!(given.len(), told, "{given:?}");
-        let huge = |(name, value): &(&str, &str)| *name == "GLIBC_TUNABLES" && value.contains("hugetlb=1");
-        assert!(given.iter().any(huge), "{given:?}");
-    }
 }
