@@ -136,4 +136,9 @@ replank_common::codes! {
     CEPH_CHANGED "RP5609" "a setting of the cluster was changed by somebody else"
     CEPH_SETTING "RP5610" "the daemons do not know a setting"
     CEPH_ORDER "RP5611" "requirements of a cluster in the wrong order"
+    CEPH_OWN_TREE "RP5612" "the files of a daemon of Ceph cannot be given to another owner"
+    CEPH_OWN_SETUP "RP5613" "a daemon of Ceph could not start while its files change their owner"
+    CEPH_OWN_DEVICE "RP5614" "a device of an OSD would not stay the ceph user's"
+    CEPH_OWN_LATE "RP5615" "a daemon of Ceph would be down too long while its files change their owner"
+    CEPH_OWN_USER "RP5616" "a daemon of Ceph does not run as the user of its files"
 }

@@ -154,7 +154,8 @@ impl Policy {
             | Action::CephFlags(_)
             | Action::CephConfig(_)
             | Action::CephRestart(_)
-            | Action::CephRequire(_) => Ok(()),
+            | Action::CephRequire(_)
+            | Action::CephOwn(_) => Ok(()),
         }
     }
 

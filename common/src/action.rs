@@ -68,6 +68,7 @@ pub enum Action {
     CephConfig(CephConfig),
     CephRestart(CephRestart),
     CephRequire(CephRequire),
+    CephOwn(CephOwn),
 }
 
 impl Action {
@@ -79,9 +80,11 @@ impl Action {
             Self::FileEdit(_) | Self::FileWrite(_) => Family::Files,
             Self::UnitMask(_) | Self::UnitEnable(_) | Self::UnitDropIn(_) => Family::Units,
             Self::LibvirtTrial(_) | Self::LibvirtAnchor(_) | Self::LibvirtRestart(_) => Family::Libvirt,
-            Self::CephFlags(_) | Self::CephConfig(_) | Self::CephRestart(_) | Self::CephRequire(_) => {
-                Family::Ceph
-            }
+            Self::CephFlags(_)
+            | Self::CephConfig(_)
+            | Self::CephRestart(_)
+            | Self::CephRequire(_)
+            | Self::CephOwn(_) => Family::Ceph,
         }
     }
 
@@ -106,6 +109,7 @@ impl Action {
             Self::CephConfig(_) => "ceph-config",
             Self::CephRestart(_) => "ceph-restart",
             Self::CephRequire(_) => "ceph-require",
+            Self::CephOwn(_) => "ceph-own",
         }
     }
 }
@@ -358,4 +362,35 @@ pub struct CephRestart {
 #[serde(deny_unknown_fields)]
 pub struct CephRequire {
     pub what: Requirement,
+}
+
+/// Give the files of one daemon of this host to the user that it shall run as, and the directory itself last: `setuser match path` looks at that one alone,
+/// so that whatever is done half starts as before.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct CephOwn {
+    pub daemon: CephDaemon,
+    /// The numbers of the host's user `ceph`.
+    pub uid: u32,
+    pub gid: u32,
+    /// How many files are looked at in a second while the daemon runs; 0: as fast as an idle disk lets.
+    pub files_per_second: u32,
+    /// `None`: no more than what can be done while the daemon runs.
+    pub switch: Option<OwnSwitch>,
+}
+
+/// The daemon stops, what it made meanwhile follows, and it starts as its new user.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct OwnSwitch {
+    /// What the daemon runs before and after.
+    pub expect: Version,
+    /// Pools whose thin redundancy the operator accepts.
+    pub consents: Vec<String>,
+    /// A daemon that still runs so long after it was asked to end fails the step.
+    pub stop_ms: u64,
+    /// Files that are not all changed so long after it has ended wait for another try, and it starts as before.
+    pub down_ms: u64,
+    /// A daemon that does not run so long after its start is started as before.
+    pub start_ms: u64,
 }

@@ -73,6 +73,15 @@ pub struct UnitBefore {
     pub links: Vec<FileChange>,
 }
 
+/// The owner of one file. The path is absolute where the file lies outside its daemon's directory, behind a link in it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct OwnedBefore {
+    pub path: PathBuf,
+    pub uid: u32,
+    pub gid: u32,
+}
+
 /// How to take an action back.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
@@ -99,5 +108,14 @@ pub enum UndoRecord {
     /// A setting of Ceph's daemons as it was; `None`: it was not set.
     CephConfig {
         before: Option<String>,
+    },
+    /// Whose the files of a daemon were.
+    CephOwner {
+        uid: u32,
+        gid: u32,
+        /// How many there were, for people.
+        entries: u64,
+        /// Those that were neither the owner's nor the new one's.
+        others: Vec<OwnedBefore>,
     },
 }

@@ -15,7 +15,7 @@
 //! not end in its time may end later, by itself or because systemd's own patience with its unit ends: it is waited for as long as a start may take, and started then.
 
 use super::answer::{change, failure, file_refusal, refusal, systemd_failure, systemd_refusal};
-use super::ceph_safe::may_stop;
+use super::ceph_safe::{Asked, may_stop};
 use super::{ActError, Failure, Host, Perform, Progress, Report, Standing};
 use crate::codes;
 use crate::host::ceph::{Ceph, Daemon, Identity, installed_version};
@@ -263,7 +263,12 @@ impl Perform for CephRestart {
         if !old.is_empty() {
             progress(None, "seeing whether they may stop");
             let names: Vec<&CephDaemon> = old.iter().map(|(name, _)| *name).collect();
-            let judged = may_stop(host, self, &names, progress);
+            let asked = Asked {
+                beside: &self.beside,
+                consents: &self.consents,
+                patience: Duration::from_millis(self.start_ms),
+            };
+            let judged = may_stop(host, asked, &names, progress);
             match judged {
                 Err(refused) if down.is_empty() => return Err(ActError::Refused(refused)),
                 Err(refused) => {

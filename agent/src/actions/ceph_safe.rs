@@ -12,7 +12,6 @@ use replank_ceph::OsdId;
 use replank_ceph::last_word;
 use replank_ceph::quorum::{Machines, mon_objections};
 use replank_ceph::redundancy::{Answer, StopSet, show_objections};
-use replank_common::action::CephRestart;
 use replank_common::ceph::{CephDaemon, CephKind};
 use replank_common::outcome::Refusal;
 use replank_common::planted::{self, Planted};
@@ -29,13 +28,23 @@ struct Objected {
     passes: bool,
 }
 
+/// What is asked beside the daemons themselves.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Asked<'a> {
+    /// OSDs of other hosts that may be down at the same time.
+    pub(super) beside: &'a [u32],
+    pub(super) consents: &'a [String],
+    /// How long what passes by itself is waited for.
+    pub(super) patience: Duration,
+}
+
 /// Waits at most as long as a start may take, which is how long groups peer that others of the wave, or an earlier try, have left.
 ///
 /// # Errors
 /// A refusal with everything that objects, or because the cluster does not tell.
 pub(super) fn may_stop(
     host: &Host,
-    of: &CephRestart,
+    of: Asked<'_>,
     daemons: &[&CephDaemon],
     progress: Progress<'_>,
 ) -> Result<(), Refusal> {
@@ -55,7 +64,7 @@ pub(super) fn may_stop(
     loop {
         match objection(host, of, &set).map_err(|error| ceph_refusal(&error))? {
             None => return Ok(()),
-            Some(objected) if objected.passes && begun.elapsed() < Duration::from_millis(of.start_ms) => {
+            Some(objected) if objected.passes && begun.elapsed() < of.patience => {
                 progress(None, &format!("waiting until they may stop: {}", objected.why));
                 std::thread::sleep(AGAIN);
             }
@@ -64,7 +73,7 @@ pub(super) fn may_stop(
     }
 }
 
-fn objection(host: &Host, of: &CephRestart, own: &StopSet) -> Result<Option<Objected>, CephError> {
+fn objection(host: &Host, of: Asked<'_>, own: &StopSet) -> Result<Option<Objected>, CephError> {
     let ceph = Ceph::new(host);
     if own.osds.is_empty() {
         let machines = Machines::new(&ceph.osd_dump()?, None);
@@ -73,7 +82,7 @@ fn objection(host: &Host, of: &CephRestart, own: &StopSet) -> Result<Option<Obje
         return Ok((!objections.is_empty()).then(why));
     }
     let all: BTreeSet<OsdId> = own.osds.iter().copied().chain(of.beside.iter().copied().map(OsdId)).collect();
-    let verdict = match ceph.stop(all.clone())?.judge(&all, &own.mons, &of.consents) {
+    let verdict = match ceph.stop(all.clone())?.judge(&all, &own.mons, of.consents) {
         Ok(verdict) => last_word::of_own(verdict, &own.osds),
         Err(error) => return Ok(Some(Objected { why: error.to_string(), passes: false })),
     };

@@ -17,56 +17,73 @@ use replank_common::undo::UndoRecord;
 use replank_common::version::Version;
 use serde_json::{Value, json};
 use std::collections::{BTreeMap, BTreeSet};
+use std::os::unix::fs::MetadataExt;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 const OLD: &str = "14.2.21";
-const NEW: &str = "16.2.15";
+pub(super) const NEW: &str = "16.2.15";
 /// For an answer.
 const TIME: Duration = Duration::from_secs(60);
 
 /// What the programs and the systemd of the first host show.
 #[derive(Debug, Default)]
-struct Cluster {
+pub(super) struct Cluster {
     flags: BTreeSet<String>,
     /// By section and name.
     settings: BTreeMap<(String, String), String>,
     /// The pid and version of each daemon of this host that runs.
-    running: BTreeMap<String, (u32, String)>,
+    pub(super) running: BTreeMap<String, (u32, String)>,
     /// OSDs of the map that are down.
-    down: BTreeSet<u32>,
+    pub(super) down: BTreeSet<u32>,
     /// What each OSD said at its last boot.
     booted: BTreeMap<u32, String>,
     required: String,
-    installed: String,
+    pub(super) installed: String,
     /// Daemons that end right after they were started.
     broken: BTreeSet<String>,
+    /// Daemons that run as this user end right after they were started.
+    pub(super) broken_as: Option<u32>,
     /// MONs that run and find no quorum.
     outside: BTreeSet<String>,
     /// Daemons that systemd does not see end in time.
     slow: BTreeSet<String>,
     /// How often the groups are still seen peering.
     peering: u32,
-    stops: Vec<String>,
-    starts: Vec<String>,
+    pub(super) stops: Vec<String>,
+    pub(super) starts: Vec<String>,
     next_pid: u32,
 }
 
 #[derive(Debug)]
-struct Fake {
-    cluster: Mutex<Cluster>,
-    proc: PathBuf,
+pub(super) struct Fake {
+    pub(super) cluster: Mutex<Cluster>,
+    pub(super) proc: PathBuf,
 }
 
 impl Fake {
-    fn start(&self, name: &str, version: &str) {
+    /// As whom the daemon would run, by its directory. `None`: it would end, for a file is not its user's.
+    pub(super) fn user_of(&self, name: &str) -> Option<u32> {
+        let directory = self.proc.with_file_name("var/lib/ceph").join(name.replacen('.', "/ceph-", 1));
+        let Ok(top) = directory.symlink_metadata() else { return Some(0) };
+        let user = if top.uid() == 167 && top.gid() == 167 { 167 } else { 0 };
+        let entries = walkdir::WalkDir::new(&directory).into_iter();
+        let readable =
+            entries.map(Result::unwrap).all(|entry| user == 0 || entry.metadata().unwrap().uid() == user);
+        readable.then_some(user)
+    }
+
+    pub(super) fn start(&self, name: &str, version: &str) {
+        let Some(user) = self.user_of(name) else { return };
         let mut cluster = self.cluster.lock().unwrap();
         cluster.next_pid += 1;
         let pid = cluster.next_pid;
         let (kind, id) = name.split_once('.').unwrap();
         let program = format!("/usr/bin/ceph-{kind}");
         fake_process(&self.proc, pid, 1, "ceph", u64::from(pid), &[&program, "-f", "--id", id], &program);
+        let status = format!("Name:\tceph\nUid:\t{user}\t{user}\t{user}\t{user}\n");
+        std::fs::write(self.proc.join(pid.to_string()).join("status"), status).unwrap();
         cluster.running.insert(name.to_owned(), (pid, version.to_owned()));
         if kind == "osd" {
             let id = id.parse().unwrap();
@@ -75,7 +92,7 @@ impl Fake {
         }
     }
 
-    fn stop(&self, name: &str) {
+    pub(super) fn stop(&self, name: &str) {
         let mut cluster = self.cluster.lock().unwrap();
         let Some((pid, _)) = cluster.running.remove(name) else { return };
         std::fs::remove_dir_all(self.proc.join(pid.to_string())).unwrap();
@@ -199,7 +216,11 @@ impl Systemd for Fake {
         let (installed, broken) = {
             let mut cluster = self.cluster.lock().unwrap();
             cluster.starts.push(name.clone());
-            (cluster.installed.clone(), cluster.broken.contains(&name))
+            (
+                cluster.installed.clone(),
+                cluster.broken.contains(&name)
+                    || cluster.broken_as.is_some() && cluster.broken_as == self.user_of(&name),
+            )
         };
         if !broken {
             Fake::start(self, &name, &installed);
@@ -243,7 +264,7 @@ impl Systemd for Fake {
 }
 
 /// The first host, and its cluster.
-fn cluster() -> (World, Host, Arc<Fake>) {
+pub(super) fn cluster() -> (World, Host, Arc<Fake>) {
     let world = World::new();
     let fake = Arc::new(Fake { cluster: Mutex::default(), proc: world.host.at("/proc") });
     {
@@ -280,7 +301,7 @@ fn act(action: &impl Perform, host: &Host) -> Result<UndoRecord, ActError> {
 }
 
 /// Ends the action at the instant of this name, as a crash would.
-fn crash_at(action: &impl Perform, host: &Host, record: &UndoRecord, instant: &'static str) {
+pub(super) fn crash_at(action: &impl Perform, host: &Host, record: &UndoRecord, instant: &'static str) {
     let boundary = Boundary::hooked(move |reached| assert_ne!(reached, instant, "the crash"));
     let host = Host { boundary, ..host.clone() };
     let crash = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {

@@ -53,7 +53,8 @@ fn recorded(record: &UndoRecord) -> Result<&PackagesBefore, ActError> {
         | UndoRecord::Unit(_)
         | UndoRecord::Libvirtd { .. }
         | UndoRecord::CephFlags { .. }
-        | UndoRecord::CephConfig { .. } => Err(foreign_record("packages-install")),
+        | UndoRecord::CephConfig { .. }
+        | UndoRecord::CephOwner { .. } => Err(foreign_record("packages-install")),
     }
 }
 

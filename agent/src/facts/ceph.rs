@@ -2,16 +2,14 @@
 
 use super::Errors;
 use crate::host::Host;
-use crate::host::ceph::daemons;
+use crate::host::ceph::conf::{self, CONF};
+use crate::host::ceph::{daemons, data_directory};
 use crate::readings::of_daemon;
 use replank_common::ceph::{CephDaemon, CephKind};
 use replank_common::facts::{CephDaemonFact, CephFacts, CephUser};
-use replank_conf::{Dialect, Document, Found, Setting, Value};
-use std::collections::BTreeMap;
 use std::os::unix::fs::MetadataExt;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
-const CONF: &str = "/etc/ceph/ceph.conf";
 const KEYRING: &str = "/etc/ceph/ceph.client.admin.keyring";
 /// What a tool leaves in the directory of an OSD to say who starts it (ceph 10.2, src/ceph-disk/ceph_disk/main.py).
 const MARKERS: [&str; 3] = ["sysvinit", "systemd", "upstart"];
@@ -20,7 +18,7 @@ const MARKERS: [&str; 3] = ["sysvinit", "systemd", "upstart"];
 pub(super) fn collect(host: &Host, errors: &mut Errors) -> Option<CephFacts> {
     let names = daemons(host);
     let config = match std::fs::read(host.at(CONF)) {
-        Ok(bytes) => Some(settings(&bytes)),
+        Ok(bytes) => Some(conf::settings(&bytes)),
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => None,
         Err(error) => {
             errors.add(CONF, error);
@@ -65,14 +63,6 @@ fn fact(host: &Host, name: &CephDaemon, errors: &mut Errors) -> Option<CephDaemo
     })
 }
 
-fn data_directory(name: &CephDaemon) -> PathBuf {
-    let (directory, prefix) = match name.kind {
-        CephKind::Rgw => ("radosgw", "rgw."),
-        CephKind::Mon | CephKind::Mgr | CephKind::Osd | CephKind::Mds => (name.kind.as_str(), ""),
-    };
-    Path::new("/var/lib/ceph").join(directory).join(format!("ceph-{prefix}{}", name.id))
-}
-
 /// By its number, statfs(2).
 fn fs_type(path: &Path) -> Option<String> {
     let found = rustix::fs::statfs(path).ok()?;
@@ -110,45 +100,4 @@ fn short_hostname(host: &Host, errors: &mut Errors) -> String {
     let name = std::fs::read_to_string(host.at("/proc/sys/kernel/hostname"));
     let name = errors.keep("the host's own name", name).unwrap_or_default();
     name.trim().split('.').next().unwrap_or_default().to_owned()
-}
-
-/// By section and key, underscores for the white space in it. What stands under a hyphened key is read by no daemon, and kept apart by that.
-fn settings(bytes: &[u8]) -> BTreeMap<String, String> {
-    let document = Document::parse(Dialect::Ceph, bytes);
-    let one = |setting: Setting<'_>| {
-        let words =
-            |text: &[u8]| String::from_utf8_lossy(text).split_whitespace().collect::<Vec<_>>().join("_");
-        let section = String::from_utf8_lossy(setting.section.unwrap_or_default()).into_owned();
-        let value = match setting.found {
-            Found::Value(Value::Text(text)) | Found::Computed(text) => text.clone(),
-            Found::Value(value @ (Value::Integer(_) | Value::List(_))) => value.to_string(),
-            Found::NotText(bytes) => String::from_utf8_lossy(bytes).into_owned(),
-        };
-        (format!("{section}/{}", words(setting.key)), value)
-    };
-    document.settings().map(one).collect()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn keys_of_ceph_conf_are_told_by_their_section() {
-        let conf =
-            b"[global]\nfsid = 1-2\nauth client required = cephx\n\n[osd]\n\tosd max  backfills = 1 ; few\n\
-            ; no = 1\nosd-op-threads = 9\n[ mon ]\nlost = 1\n[osd]\nosd_max_backfills = \"2\"\n";
-        let read = settings(conf);
-        let read: Vec<(&str, &str)> =
-            read.iter().map(|(key, value)| (key.as_str(), value.as_str())).collect();
-        assert_eq!(
-            read,
-            [
-                ("global/auth_client_required", "cephx"),
-                ("global/fsid", "1-2"),
-                ("osd/osd-op-threads", "9"),
-                ("osd/osd_max_backfills", "2")
-            ]
-        );
-    }
 }

@@ -13,6 +13,7 @@ pub mod mapped;
 pub mod notes;
 pub mod opens;
 pub mod os;
+pub mod owners;
 pub mod packages;
 pub mod proc;
 pub mod retain;

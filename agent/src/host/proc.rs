@@ -21,3 +21,10 @@ pub fn alive(host: &Host, pid: u32) -> Option<ProcessId> {
     let dead = matches!(stat.state, 'Z' | 'X' | 'x');
     (!dead).then_some(ProcessId { pid, start_ticks: stat.starttime })
 }
+
+/// The user that a process acts as, proc(5): the second number of `Uid:` in its `status`. `None`: it is gone.
+pub fn user(host: &Host, pid: u32) -> Option<u32> {
+    let status = std::fs::read_to_string(host.at("/proc").join(pid.to_string()).join("status")).ok()?;
+    let line = status.lines().find_map(|line| line.strip_prefix("Uid:"))?;
+    line.split_whitespace().nth(1)?.parse().ok()
+}

@@ -23,5 +23,6 @@ pub(super) fn performs(action: &Action) -> &dyn Perform {
         Action::CephConfig(action) => action,
         Action::CephRestart(action) => action,
         Action::CephRequire(action) => action,
+        Action::CephOwn(action) => action,
     }
 }

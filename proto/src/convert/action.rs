@@ -239,6 +239,7 @@ impl From<a::Action> for v1::Action {
                 a::Action::CephFlags(flags) => W::CephFlags(flags.into()),
                 a::Action::CephConfig(config) => W::CephConfig(config.into()),
                 a::Action::CephRestart(restart) => W::CephRestart(restart.into()),
+                a::Action::CephOwn(own) => W::CephOwn(own.into()),
                 a::Action::CephRequire(a::CephRequire { what }) => {
                     W::CephRequire(v1::CephRequire { what: Some(what.into()) })
                 }
@@ -312,6 +313,7 @@ impl TryFrom<v1::Action> for a::Action {
             W::CephFlags(m) => Self::CephFlags(m.try_into()?),
             W::CephConfig(m) => Self::CephConfig(m.try_into()?),
             W::CephRestart(m) => Self::CephRestart(m.try_into()?),
+            W::CephOwn(m) => Self::CephOwn(m.try_into()?),
             W::CephRequire(m) => {
                 Self::CephRequire(a::CephRequire { what: ceph::requirement("CephRequire", m.what)? })
             }

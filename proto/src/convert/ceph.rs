@@ -2,7 +2,7 @@
 
 use super::{BadMessage, absent, known, need, parse};
 use crate::v1;
-use replank_common::action::{CephConfig, CephFlags, CephRestart};
+use replank_common::action::{CephConfig, CephFlags, CephOwn, CephRestart, OwnSwitch};
 use replank_common::ceph::{CephFlag, ConfigWay, Requirement};
 use replank_common::version::Version;
 
@@ -62,6 +62,39 @@ impl TryFrom<v1::CephRestart> for CephRestart {
             consents: m.consents,
             stop_ms: m.stop_ms,
             start_ms: m.start_ms,
+        })
+    }
+}
+
+impl From<CephOwn> for v1::CephOwn {
+    fn from(CephOwn { daemon, uid, gid, files_per_second, switch }: CephOwn) -> Self {
+        let switch = switch.map(|OwnSwitch { expect, consents, stop_ms, down_ms, start_ms }| v1::OwnSwitch {
+            expect: expect.to_string(),
+            consents,
+            stop_ms,
+            down_ms,
+            start_ms,
+        });
+        Self { daemon: daemon.to_string(), uid, gid, files_per_second, switch }
+    }
+}
+
+impl TryFrom<v1::CephOwn> for CephOwn {
+    type Error = BadMessage;
+    fn try_from(m: v1::CephOwn) -> Result<Self, BadMessage> {
+        let switch = m.switch.map(|switch| OwnSwitch {
+            expect: Version::new(switch.expect),
+            consents: switch.consents,
+            stop_ms: switch.stop_ms,
+            down_ms: switch.down_ms,
+            start_ms: switch.start_ms,
+        });
+        Ok(Self {
+            daemon: parse("CephOwn", "daemon", &m.daemon)?,
+            uid: m.uid,
+            gid: m.gid,
+            files_per_second: m.files_per_second,
+            switch,
         })
     }
 }

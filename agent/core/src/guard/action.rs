@@ -112,7 +112,8 @@ pub fn judge_action(
         | Action::CephFlags(_)
         | Action::CephConfig(_)
         | Action::CephRestart(_)
-        | Action::CephRequire(_) => {}
+        | Action::CephRequire(_)
+        | Action::CephOwn(_) => {}
     }
     findings
 }
@@ -136,7 +137,8 @@ pub fn needs_agreement(action: &Action) -> bool {
         | Action::CephFlags(_)
         | Action::CephConfig(_)
         | Action::CephRestart(_)
-        | Action::CephRequire(_) => false,
+        | Action::CephRequire(_)
+        | Action::CephOwn(_) => false,
     }
 }
 
@@ -158,7 +160,8 @@ pub fn needs_usage(action: &Action) -> bool {
         | Action::CephFlags(_)
         | Action::CephConfig(_)
         | Action::CephRestart(_)
-        | Action::CephRequire(_) => false,
+        | Action::CephRequire(_)
+        | Action::CephOwn(_) => false,
     }
 }
 
@@ -182,7 +185,8 @@ pub fn is_judged_on_the_way_back(action: &Action) -> bool {
         | Action::CephFlags(_)
         | Action::CephConfig(_)
         | Action::CephRestart(_)
-        | Action::CephRequire(_) => false,
+        | Action::CephRequire(_)
+        | Action::CephOwn(_) => false,
     }
 }
 

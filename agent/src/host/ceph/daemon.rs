@@ -14,7 +14,7 @@ use replank_common::ceph::{CephDaemon, CephKind};
 use replank_common::version::Version;
 use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
 use std::collections::BTreeSet;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 /// How the process was found.
@@ -129,6 +129,15 @@ pub fn daemons(host: &Host) -> Vec<CephDaemon> {
     };
     let all: BTreeSet<CephDaemon> = CephKind::ALL.into_iter().flat_map(of).collect();
     all.into_iter().collect()
+}
+
+/// Where a daemon's data is, in a cluster of the usual name.
+pub fn data_directory(name: &CephDaemon) -> PathBuf {
+    let (directory, prefix) = match name.kind {
+        CephKind::Rgw => ("radosgw", "rgw."),
+        CephKind::Mon | CephKind::Mgr | CephKind::Osd | CephKind::Mds => (name.kind.as_str(), ""),
+    };
+    Path::new("/var/lib/ceph").join(directory).join(format!("ceph-{prefix}{}", name.id))
 }
 
 /// The unit of a daemon.

@@ -3,10 +3,12 @@
 //! Owns what is asked and how a daemon is found. `replank_ceph` owns what the answers mean. A cluster without quorum answers nothing and the command
 //! would wait for ever, so each call has `--connect-timeout` and is ended when its deadline passes.
 
+pub mod conf;
 mod daemon;
+pub mod devices;
 mod socket;
 
-pub use daemon::{Daemon, Identity, daemons, installed_version};
+pub use daemon::{Daemon, Identity, daemons, data_directory, installed_version};
 
 use super::Host;
 use super::command::{Command, CommandError, Output};

@@ -61,7 +61,8 @@ pub(super) fn check(plan: &Plan, passage: &Passage<'_>, notes: &mut Notes) {
             | Action::CephFlags(_)
             | Action::CephConfig(_)
             | Action::CephRestart(_)
-            | Action::CephRequire(_) => {}
+            | Action::CephRequire(_)
+            | Action::CephOwn(_) => {}
         }
     }
 }

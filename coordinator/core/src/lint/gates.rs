@@ -71,7 +71,8 @@ fn touches_the_host(work: &Work) -> bool {
             | Action::UnitDropIn(_)
             | Action::LibvirtRestart(_)
             | Action::CephConfig(_)
-            | Action::CephRestart(_) => true,
+            | Action::CephRestart(_)
+            | Action::CephOwn(_) => true,
             Action::PackagesStage(_)
             | Action::TreeTrial(_)
             | Action::LibvirtTrial(_)
@@ -110,7 +111,8 @@ fn undo(step: &Step, notes: &mut Notes) {
             | Action::TreeRetain(_)
             | Action::UnitEnable(_)
             | Action::UnitDropIn(_)
-            | Action::LibvirtAnchor(_) => (step.undo == Undo::Record, "from its record"),
+            | Action::LibvirtAnchor(_)
+            | Action::CephOwn(_) => (step.undo == Undo::Record, "from its record"),
             // Of Ceph's configuration, a part holds for the time of the voyage alone.
             Action::FileEdit(edit) if edit.path == Path::new("/etc/ceph/ceph.conf") => {
                 (matches!(step.undo, Undo::Record | Undo::Borrowed), "from its record, or borrowed")

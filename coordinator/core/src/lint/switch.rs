@@ -124,7 +124,8 @@ fn anchor(
             | Action::CephFlags(_)
             | Action::CephConfig(_)
             | Action::CephRestart(_)
-            | Action::CephRequire(_) => false,
+            | Action::CephRequire(_)
+            | Action::CephOwn(_) => false,
         };
         if read_by_daemon && at < anchor_at {
             let text = format!("it changes what libvirtd reads before {} remembers it", anchor_step.id);

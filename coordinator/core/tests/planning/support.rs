@@ -145,7 +145,8 @@ pub fn apply(facts: &mut Facts, action: &Action) {
         | Action::CephFlags(_)
         | Action::CephConfig(_)
         | Action::CephRestart(_)
-        | Action::CephRequire(_) => {}
+        | Action::CephRequire(_)
+        | Action::CephOwn(_) => {}
     }
 }
 

@@ -160,6 +160,7 @@ impl Deed {
             | Action::UnitMask(_)
             | Action::UnitEnable(_)
             | Action::UnitDropIn(_)
+            | Action::CephOwn(_)
             | Action::LibvirtTrial(_)
             | Action::LibvirtAnchor(_)
             | Action::LibvirtRestart(_) => return None,

@@ -48,7 +48,9 @@ impl About {
             | Action::FileWrite(_)
             | Action::UnitMask(_)
             | Action::UnitEnable(_)
-            | Action::UnitDropIn(_) => {
+            | Action::UnitDropIn(_)
+            // Whom its files belong to is the host's; that its daemon stops for a moment is not simulated.
+            | Action::CephOwn(_) => {
                 let text = serde_json::to_vec(action).unwrap_or_default();
                 let digest = Sha256::digest(text);
                 let mut number = [0; 8];

@@ -445,7 +445,11 @@ fn row(action: &Action, plan: &Plan, libvirt: &str) -> Result<Row> {
                 )
             }
         }
-        Action::CephFlags(_) | Action::CephConfig(_) | Action::CephRestart(_) | Action::CephRequire(_) => {
+        Action::CephFlags(_)
+        | Action::CephConfig(_)
+        | Action::CephRestart(_)
+        | Action::CephRequire(_)
+        | Action::CephOwn(_) => {
             bail!("{} is swept where there is a cluster", action.kind())
         }
     })
