@@ -81,7 +81,7 @@ fn top(host: &Host) -> u32 {
 fn runs_as(fake: &Fake) -> Option<u32> {
     let pid = fake.cluster.lock().unwrap().running.get("osd.0").map(|(pid, _)| *pid)?;
     let status = std::fs::read_to_string(fake.proc.join(pid.to_string()).join("status")).unwrap();
-    status.split_whitespace().nth(2).unwrap().parse().ok()
+    status.split_whitespace().nth(3).unwrap().parse().ok()
 }
 
 fn act(action: &CephOwn, host: &Host) -> Result<UndoRecord, ActError> {
@@ -137,8 +137,9 @@ fn what_the_daemon_makes_meanwhile_follows_and_what_it_removes_is_nothing() {
     let Some((_world, host, fake)) = ground(200) else { return };
     let made = Arc::new(AtomicUsize::new(0));
     let (counter, directory) = (Arc::clone(&made), host.at(OSD).join("current/1.3_head"));
+    let daemon = Arc::clone(&fake);
     let boundary = Boundary::hooked(move |instant| {
-        if instant == "ceph-own: one file more" {
+        if instant == "ceph-own: one file more" && runs_as(&daemon).is_some() {
             let number = counter.fetch_add(1, Ordering::SeqCst);
             std::fs::remove_file(directory.join(format!("object-{}", 3 + 7 * number))).ok();
             if number < 400 {
