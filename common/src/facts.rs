@@ -146,6 +146,44 @@ pub struct CephDaemonFact {
     pub fs_type: Option<String>,
     /// `sysvinit`, `systemd`: the marker that the tool which prepared an OSD has left.
     pub init: Option<String>,
+    /// The user that its process acts as.
+    #[serde(default)]
+    pub runs_as: Option<u32>,
+    /// Who sees to it that an OSD's data is there after a boot. `None`: it cannot be told, or was not asked.
+    #[serde(default)]
+    pub mounted_by: Option<CephMount>,
+    /// What the links in its directory lead to, outside of it.
+    #[serde(default)]
+    pub behind: Vec<CephBehindFact>,
+}
+
+/// Who mounts an OSD's data at a boot, which decides who starts the OSD.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum CephMount {
+    /// It is mounted before daemons are started, by `/etc/fstab` or a unit of the host's own.
+    Fstab,
+    /// udev, when the disk appears, and it enables the OSD for that boot.
+    Udev,
+    /// `ceph-volume`, which enables the OSD for that boot.
+    CephVolume,
+    /// It is no file system of its own.
+    Directory,
+}
+
+/// What a link in a daemon's directory leads to.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CephBehindFact {
+    /// Such as `journal`.
+    pub link: String,
+    pub path: PathBuf,
+    pub owner: (u32, u32),
+    /// A device, whose owner a boot forgets.
+    pub device: bool,
+    /// Whether the ceph user may read and write it.
+    pub serves: bool,
+    /// Whether something gives it to the ceph user at every boot.
+    pub given_at_boot: bool,
 }
 
 /// What of Ceph is on the host.

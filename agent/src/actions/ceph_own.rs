@@ -215,10 +215,7 @@ impl<'a> Own<'a> {
     /// Whether the daemon comes up at every instant of the change.
     fn may_begin(self, top: Owner) -> Result<(), Refusal> {
         let setup = |reason: String, remedy: &str| Err(refusal(codes::CEPH_OWN_SETUP, reason, remedy));
-        let passwd = std::fs::read_to_string(self.host.at("/etc/passwd")).unwrap_or_default();
-        let numbers = format!(":{}:{}:", self.of.uid, self.of.gid);
-        let known = passwd.lines().find(|line| line.starts_with("ceph:"));
-        if !known.is_some_and(|line| line.contains(&numbers)) {
+        if conf::user(self.host) != Some(self.wanted()) {
             return setup(
                 format!("the user ceph of this host is not {}", self.wanted()),
                 "see `getent passwd ceph`, and take the inventory and make the plan again",

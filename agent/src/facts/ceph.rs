@@ -3,10 +3,13 @@
 use super::Errors;
 use crate::host::Host;
 use crate::host::ceph::conf::{self, CONF};
-use crate::host::ceph::{daemons, data_directory};
+use crate::host::ceph::{daemons, data_directory, devices};
+use crate::host::owners::Owner;
+use crate::host::proc;
 use crate::readings::of_daemon;
 use replank_common::ceph::{CephDaemon, CephKind};
-use replank_common::facts::{CephDaemonFact, CephFacts, CephUser};
+use replank_common::facts::{CephBehindFact, CephDaemonFact, CephFacts, CephUser};
+use rustix::fs::FileType;
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
@@ -60,7 +63,24 @@ fn fact(host: &Host, name: &CephDaemon, errors: &mut Errors) -> Option<CephDaemo
         object_store: is_osd.then(|| text("type").unwrap_or_else(|| "filestore".to_owned())),
         fs_type: fs_type(&data),
         init: MARKERS.into_iter().find(|marker| data.join(marker).exists()).map(str::to_owned),
+        runs_as: seen.pid.and_then(|pid| proc::user(host, pid)),
+        mounted_by: is_osd.then(|| devices::mounted_by(host, name)).flatten(),
+        behind: behind(host, name, errors),
     })
+}
+
+fn behind(host: &Host, name: &CephDaemon, errors: &mut Errors) -> Vec<CephBehindFact> {
+    let user = conf::user(host);
+    let found = errors.keep(&format!("links of {name}"), devices::leads(host, &data_directory(name)));
+    let fact = |lead: devices::Leads| CephBehindFact {
+        device: matches!(lead.behind.kind(), FileType::BlockDevice | FileType::CharacterDevice),
+        owner: (lead.behind.owner().uid, lead.behind.owner().gid),
+        serves: user.is_some_and(|user| lead.behind.serves(user)),
+        given_at_boot: devices::is_given_at_boot(host, name, lead.behind.device()),
+        link: lead.link,
+        path: lead.to,
+    };
+    found.into_iter().flatten().map(fact).collect()
 }
 
 /// By its number, statfs(2).
@@ -79,11 +99,8 @@ fn fs_type(path: &Path) -> Option<String> {
 }
 
 fn user(host: &Host, errors: &mut Errors) -> Option<CephUser> {
-    let passwd = errors.keep("/etc/passwd", std::fs::read_to_string(host.at("/etc/passwd")))?;
-    let line = passwd.lines().find(|line| line.starts_with("ceph:"))?;
-    let mut fields = line.split(':').skip(2);
-    let (uid, gid) = (fields.next()?.parse().ok()?, fields.next()?.parse().ok()?);
-    Some(CephUser { uid, gid })
+    errors.keep("/etc/passwd", std::fs::metadata(host.at("/etc/passwd")))?;
+    conf::user(host).map(|Owner { uid, gid }| CephUser { uid, gid })
 }
 
 fn selinux(host: &Host) -> String {

@@ -2,6 +2,7 @@
 
 use super::data_directory;
 use crate::host::Host;
+use crate::host::owners::Owner;
 use replank_common::ceph::{CephDaemon, CephKind};
 use replank_conf::{Dialect, Document, Found, Setting, Value};
 use std::collections::BTreeMap;
@@ -24,6 +25,14 @@ pub fn settings(bytes: &[u8]) -> BTreeMap<String, String> {
         (format!("{section}/{}", words(setting.key)), value)
     };
     document.settings().map(one).collect()
+}
+
+/// The host's user `ceph`, which its packages make.
+pub fn user(host: &Host) -> Option<Owner> {
+    let passwd = std::fs::read_to_string(host.at("/etc/passwd")).ok()?;
+    let line = passwd.lines().find(|line| line.starts_with("ceph:"))?;
+    let mut fields = line.split(':').skip(2);
+    Some(Owner { uid: fields.next()?.parse().ok()?, gid: fields.next()?.parse().ok()? })
 }
 
 /// Whether a start of the daemon asks its own data directory whom it shall run as: `setuser match path` (ceph 10.2, src/global/global_init.cc).

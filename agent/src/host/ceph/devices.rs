@@ -1,8 +1,10 @@
-//! The devices and files behind the links in a daemon's directory, and whether they are the ceph user's after the next boot too.
+//! The devices and files behind the links in a daemon's directory, and whether they are the ceph user's after the next boot too; and who mounts an OSD's data then.
 
+use super::data_directory;
 use crate::host::Host;
 use crate::host::owners::{Behind, TreeError};
 use replank_common::ceph::{CephDaemon, CephKind};
+use replank_common::facts::CephMount;
 use std::path::{Path, PathBuf};
 
 /// The types of partitions that udev gives to the ceph user whenever they appear (ceph 10.2 and 12.2, udev/95-ceph-osd.rules).
@@ -87,7 +89,91 @@ pub fn part_type(host: &Host, (major, minor): (u32, u32)) -> Option<String> {
     Some(said.trim().to_lowercase())
 }
 
-/// Whether it is one of those that `ceph-disk` prepared to hold an OSD's data.
-pub fn is_data_type(kind: &str) -> bool {
-    kind.starts_with("4fbd7e29-")
+/// Who sees to it that an OSD's data is there after a boot. `None`: it is mounted, and by nobody who is known.
+pub fn mounted_by(host: &Host, osd: &CephDaemon) -> Option<CephMount> {
+    let directory = data_directory(osd);
+    let mounts = std::fs::read_to_string(host.at("/proc/self/mountinfo")).ok()?;
+    let mount = mounts.lines().map(|line| line.split(' ').collect::<Vec<&str>>());
+    let Some(mount) =
+        mount.into_iter().rfind(|fields| fields.get(4).is_some_and(|at| Path::new(at) == directory))
+    else {
+        return host.at(&directory).is_dir().then_some(CephMount::Directory);
+    };
+    let fstab = std::fs::read_to_string(host.at("/etc/fstab")).unwrap_or_default();
+    let in_fstab = fstab
+        .lines()
+        .filter(|line| !line.trim_start().starts_with('#'))
+        .filter_map(|line| line.split_whitespace().nth(1))
+        .any(|at| Path::new(at) == directory);
+    if in_fstab {
+        return Some(CephMount::Fstab);
+    }
+    let kind = mount.iter().position(|field| *field == "-").and_then(|dash| mount.get(dash + 1));
+    if kind == Some(&"tmpfs") || is_simple(host, osd) {
+        return Some(CephMount::CephVolume);
+    }
+    let (major, minor) = mount.get(2)?.split_once(':')?;
+    let by_udev = part_type(host, (major.parse().ok()?, minor.parse().ok()?))
+        .is_some_and(|kind| kind.starts_with("4fbd7e29-"));
+    if by_udev {
+        return Some(CephMount::Udev);
+    }
+    // As systemd-escape(1) writes a path.
+    let unit = directory.to_string_lossy().trim_start_matches('/').replace('-', "\\x2d").replace('/', "-");
+    host.at(format!("/etc/systemd/system/{unit}.mount")).exists().then_some(CephMount::Fstab)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::actions::testing::World;
+
+    #[test]
+    fn who_mounts_an_osd_is_told_by_what_mounts_it_at_a_boot() {
+        let world = World::new();
+        let osd = CephDaemon::osd(3);
+        let told = || mounted_by(&world.host, &osd);
+        assert_eq!(told(), None);
+        world.file("/var/lib/ceph/osd/ceph-3/type", "filestore");
+        world.file("/proc/self/mountinfo", "25 1 8:1 / / rw - ext4 /dev/sda1 rw\n");
+        assert_eq!(told(), Some(CephMount::Directory));
+        world.file(
+            "/proc/self/mountinfo",
+            "36 25 8:17 / /var/lib/ceph/osd/ceph-3 rw,noatime shared:9 - xfs /dev/sdb1 rw\n",
+        );
+        assert_eq!(told(), None);
+        world.file("/etc/systemd/system/var-lib-ceph-osd-ceph\\x2d3.mount", "[Mount]\n");
+        assert_eq!(told(), Some(CephMount::Fstab));
+        world.file(
+            "/run/udev/data/b8:17",
+            "E:ID_FS_TYPE=xfs\nE:ID_PART_ENTRY_TYPE=4fbd7e29-9d25-41b8-afd0-062c0ceff05d\n",
+        );
+        assert_eq!(told(), Some(CephMount::Udev));
+        world.file("/etc/ceph/osd/3-e6a7.json", "{}");
+        assert_eq!(told(), Some(CephMount::CephVolume));
+        world.file(
+            "/etc/fstab",
+            "# /dev/sdb1 /var/lib/ceph/osd/ceph-3\nUUID=1 /var/lib/ceph/osd/ceph-33 xfs defaults 0 0\n",
+        );
+        assert_eq!(told(), Some(CephMount::CephVolume));
+        world.file("/etc/fstab", "UUID=1 /var/lib/ceph/osd/ceph-3 xfs noatime 0 0\n");
+        assert_eq!(told(), Some(CephMount::Fstab));
+    }
+
+    #[test]
+    fn a_device_stays_the_ceph_users_only_where_something_gives_it_at_every_boot() {
+        let world = World::new();
+        let osd = CephDaemon::osd(3);
+        let told = || is_given_at_boot(&world.host, &osd, (8, 18));
+        world.file("/run/udev/data/b8:18", "E:ID_PART_ENTRY_TYPE=45B0969E-9B03-4F30-B4C6-B4B80CEFF106\n");
+        assert!(!told(), "nobody reads the type");
+        world.file("/lib/udev/rules.d/95-ceph-osd.rules", "");
+        assert!(told());
+        world.file("/run/udev/data/b8:18", "E:ID_PART_ENTRY_TYPE=0fc63daf-8483-4772-8e79-3d69d8477de4\n");
+        assert!(!told());
+        world.file("/etc/ceph/osd/33-e6a7.json", "{}");
+        assert!(!told());
+        world.file("/etc/ceph/osd/3-e6a7.json", "{}");
+        assert!(told());
+    }
 }

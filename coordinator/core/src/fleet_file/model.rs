@@ -18,7 +18,7 @@ pub const OPEN_TCP_SENTENCE: &str = "everyone on this network is root on every h
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct FleetFile {
     pub name: String,
-    /// Ids of the catalog's hops: one for qemu and one for libvirt, or one for Ceph.
+    /// Ids of the catalog's hops: one for qemu and one for libvirt, or one for Ceph; none for a change of owner, which leaves every release as it is.
     pub hops: Vec<String>,
     pub pace: Pace,
     pub goal: Goal,
@@ -42,6 +42,8 @@ pub enum Goal {
     Guests(Box<GuestsTarget>),
     /// The daemons of one Ceph cluster.
     Ceph(CephTarget),
+    /// Whom the files of a cluster's daemons belong to.
+    CephOwnership(OwnershipTarget),
 }
 
 impl Goal {
@@ -50,17 +52,26 @@ impl Goal {
         !host.reserved
             && match self {
                 Self::Guests(_) => host.roles.iter().any(|role| role.runs_guests()),
-                Self::Ceph(ceph) => {
-                    host.roles.iter().any(|role| role.serves_ceph()) || ceph.admin.contains(&host.name)
+                Self::Ceph(CephTarget { admin, .. }) | Self::CephOwnership(OwnershipTarget { admin, .. }) => {
+                    host.roles.iter().any(|role| role.serves_ceph()) || admin.contains(&host.name)
                 }
             }
+    }
+
+    /// Hosts whose agents may ask the cluster, and the section that names them.
+    pub(super) fn admin(&self) -> Option<(&[HostName], &'static str)> {
+        match self {
+            Self::Guests(_) => None,
+            Self::Ceph(ceph) => Some((&ceph.admin, "ceph")),
+            Self::CephOwnership(ownership) => Some((&ownership.admin, "ceph-ownership")),
+        }
     }
 
     /// What a host must be to take part, for people.
     pub(super) fn who(&self) -> &'static str {
         match self {
             Self::Guests(_) => "role compute or spare",
-            Self::Ceph(_) => "role of Ceph",
+            Self::Ceph(_) | Self::CephOwnership(_) => "role of Ceph",
         }
     }
 }
@@ -134,6 +145,19 @@ pub struct CephTarget {
     pub admin: Vec<HostName>,
     /// Names of pools whose thin redundancy the operator accepts for the while.
     pub consent: BTreeSet<String>,
+}
+
+/// Every daemon of the cluster runs as the user `ceph`, and its files are that user's.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct OwnershipTarget {
+    /// As [`CephTarget::admin`].
+    pub admin: Vec<HostName>,
+    /// As [`CephTarget::consent`].
+    pub consent: BTreeSet<String>,
+    /// Files that are looked at in a second while their daemon runs; 0: no bound.
+    pub files_per_second: u32,
+    /// How long the files of a daemon that is down may take. At least 1.
+    pub down_seconds: u32,
 }
 
 /// libvirtd's remote access.

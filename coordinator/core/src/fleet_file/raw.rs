@@ -15,6 +15,8 @@ pub(super) struct RawFile {
     pub(super) qemu: Option<Spanned<RawQemu>>,
     pub(super) libvirt: Option<Spanned<RawLibvirt>>,
     pub(super) ceph: Option<Spanned<RawCeph>>,
+    #[serde(rename = "ceph-ownership")]
+    pub(super) ownership: Option<Spanned<RawOwnership>>,
     #[serde(default)]
     pub(super) repository: Vec<Spanned<RawRepository>>,
     #[serde(default)]
@@ -89,6 +91,15 @@ pub(super) struct RawCeph {
     pub(super) packages: Option<Vec<Spanned<RawPackage>>>,
     pub(super) admin: Texts,
     pub(super) consent: Texts,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct RawOwnership {
+    pub(super) admin: Texts,
+    pub(super) consent: Texts,
+    pub(super) files_per_second: Option<Spanned<u32>>,
+    pub(super) down_seconds: Option<Spanned<u32>>,
 }
 
 #[derive(Debug, Default, Deserialize)]

@@ -6,6 +6,7 @@ use super::finding::{About, is_blocker};
 use super::host::{self, HostInput};
 use super::model::{InputDigests, PLAN_FORMAT, Plan, PlannedPace};
 use super::order::{self, Passage};
+use super::owner;
 use super::preflight::survey;
 use super::remote;
 use super::report::{PlanReport, Refused};
@@ -37,6 +38,7 @@ pub fn plan(input: &Input<'_>) -> Result<(Plan, PlanReport), Refused> {
     match &input.fleet.goal {
         Goal::Guests(goal) => plan_guests(input, goal),
         Goal::Ceph(goal) => ceph::plan(input, goal),
+        Goal::CephOwnership(goal) => owner::plan(input, goal),
     }
 }
 

@@ -14,6 +14,7 @@ mod loans;
 mod make;
 mod model;
 mod order;
+mod owner;
 mod pieces;
 mod preflight;
 mod remote;

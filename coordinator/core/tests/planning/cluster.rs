@@ -4,7 +4,9 @@ use crate::support::{CEPH_TOML, World, host, version};
 use replank_ceph::documents::{Health, OsdDump, OsdTree, PgDump, QuorumStatus};
 use replank_ceph::seen::Cluster;
 use replank_common::ceph::{CephDaemon, CephKind};
-use replank_common::facts::{CephDaemonFact, CephFacts, CephUser, Facts, PackageFact, PackageManager};
+use replank_common::facts::{
+    CephDaemonFact, CephFacts, CephMount, CephUser, Facts, PackageFact, PackageManager,
+};
 use replank_core::fleet_file;
 use replank_core::inventory::{CephInventory, Inventory};
 use serde_json::{Value, json};
@@ -99,6 +101,9 @@ pub fn daemon(kind: CephKind, id: &str, of: Kind) -> CephDaemonFact {
             .then(|| if init { "filestore".to_owned() } else { "bluestore".to_owned() }),
         fs_type: Some("xfs".to_owned()),
         init: init.then(|| "sysvinit".to_owned()),
+        runs_as: Some(of.owner),
+        mounted_by: (kind == CephKind::Osd).then_some(CephMount::Udev),
+        behind: Vec::new(),
     }
 }
 

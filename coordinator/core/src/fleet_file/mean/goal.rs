@@ -1,9 +1,10 @@
-//! `[qemu]` with `[libvirt]`, or `[ceph]`: what the voyage changes.
+//! `[qemu]` with `[libvirt]`, or `[ceph]`, or `[ceph-ownership]`: what the voyage changes.
 
 use super::super::mistake::Notebook;
-use super::super::model::{CephTarget, Goal, GuestsTarget};
-use super::super::raw::{RawCeph, RawLibvirt, RawQemu};
+use super::super::model::{CephTarget, Goal, GuestsTarget, OwnershipTarget};
+use super::super::raw::{RawCeph, RawLibvirt, RawOwnership, RawQemu};
 use super::hosts::Hosts;
+use super::number;
 use super::read::Section;
 use super::targets::{self, Repositories, known_repository, pins, set};
 use crate::codes;
@@ -12,20 +13,41 @@ use replank_common::version::Version;
 use std::ops::Range;
 use toml::Spanned;
 
+/// A million files in ten minutes: a disk that serves clients has 100 seeks a second to spare, and a seek brings the inodes of dozens of files.
+const DEFAULT_FILES_PER_SECOND: u32 = 2_000;
+/// With a stop and a start around it, less than the 300 s after which MONs of Jewel let data move (`mon_osd_down_out_interval`).
+const DEFAULT_DOWN_SECONDS: u32 = 120;
+const MAX_DOWN_SECONDS: u32 = 86_400;
+
 /// A goal whose hosts are not looked up yet, and where the file names them.
 pub(super) struct Aim {
     pub(super) goal: Goal,
     admin_at: Vec<Range<usize>>,
 }
 
+/// The sections of which one, or `[qemu]` with `[libvirt]`, says what the voyage changes.
+pub(super) struct Sections {
+    pub(super) qemu: Option<Spanned<RawQemu>>,
+    pub(super) libvirt: Option<Spanned<RawLibvirt>>,
+    pub(super) ceph: Option<Spanned<RawCeph>>,
+    pub(super) ownership: Option<Spanned<RawOwnership>>,
+}
+
 pub(super) fn goal(
-    qemu: Option<Spanned<RawQemu>>,
-    libvirt: Option<Spanned<RawLibvirt>>,
-    ceph: Option<Spanned<RawCeph>>,
+    Sections { qemu, libvirt, ceph, ownership }: Sections,
     repositories: Option<&Repositories>,
     notes: &mut Notebook<'_>,
 ) -> Option<Aim> {
     let guests = qemu.as_ref().map(Spanned::span).or(libvirt.as_ref().map(Spanned::span));
+    if let Some(ownership) = ownership {
+        if guests.is_some() || ceph.is_some() {
+            let problem = "it is beside another goal, and a change of owner is a plan of its own";
+            let remedy = "make a fleet file for each; they may name the same hosts";
+            notes.note(ownership.span(), codes::FLEET_CONTRADICTION, "ceph-ownership", problem, remedy);
+            return None;
+        }
+        return ownership_of(ownership, notes);
+    }
     match (guests, ceph) {
         (Some(at), Some(_)) => {
             let problem =
@@ -35,14 +57,16 @@ pub(super) fn goal(
             None
         }
         (None, Some(ceph)) => ceph_of(ceph, repositories, notes),
-        (None, None) if !["qemu", "libvirt", "ceph"].iter().any(|name| notes.is_excused(name)) => {
-            let problem = "there is nothing to upgrade: no `[qemu]` with `[libvirt]`, and no `[ceph]`";
-            let remedy = "add the two, or the third; docs/errors/RP1004.md shows whole files";
+        (None, None)
+            if !["qemu", "libvirt", "ceph", "ceph-ownership"].iter().any(|name| notes.is_excused(name)) =>
+        {
+            let problem = "there is nothing to change: no `[qemu]` with `[libvirt]`, no `[ceph]`, no `[ceph-ownership]`";
+            let remedy = "add the first two, or one of the others; docs/errors/RP1004.md shows whole files";
             notes.note(0..0, codes::FLEET_MISSING, "qemu, libvirt or ceph", problem, remedy);
             None
         }
         // A misspelt `[ceph]` is told already; the other two are not asked for in its stead.
-        (None, None) if notes.is_excused("ceph") => None,
+        (None, None) if notes.is_excused("ceph") || notes.is_excused("ceph-ownership") => None,
         (Some(_), None) | (None, None) => {
             let qemu = targets::qemu(qemu, repositories, notes);
             let libvirt = targets::libvirt(libvirt, repositories, notes);
@@ -81,6 +105,42 @@ fn ceph_of(
     Some(Aim { goal, admin_at })
 }
 
+/// Nothing goes from one release to another where files change their owner.
+pub(super) fn no_hops(typed: Option<Vec<Spanned<String>>>, notes: &mut Notebook<'_>) -> Option<Vec<String>> {
+    match typed.and_then(|hops| hops.into_iter().next()) {
+        None => Some(Vec::new()),
+        Some(hop) => {
+            let problem = "it names a hop, and `[ceph-ownership]` leaves every daemon on its release";
+            notes.note(hop.span(), codes::FLEET_CONTRADICTION, "fleet.hops", problem, "remove it");
+            None
+        }
+    }
+}
+
+fn ownership_of(raw: Spanned<RawOwnership>, notes: &mut Notebook<'_>) -> Option<Aim> {
+    let at = raw.span();
+    let RawOwnership { admin, consent, files_per_second, down_seconds } = raw.into_inner();
+    let mut section = Section::new("ceph-ownership", at, notes);
+    let admin = section.texts("admin", admin, "admin = [\"a host with an admin keyring\"]");
+    let admin = admin.and_then(|admin| admin_hosts(admin, &mut section));
+    let down_seconds = number(
+        "ceph-ownership.down_seconds",
+        down_seconds,
+        DEFAULT_DOWN_SECONDS,
+        1..MAX_DOWN_SECONDS + 1,
+        section.notes,
+    );
+    let files_per_second = files_per_second.map_or(DEFAULT_FILES_PER_SECOND, Spanned::into_inner);
+    let (admin, admin_at) = admin?.into_iter().unzip();
+    let goal = Goal::CephOwnership(OwnershipTarget {
+        admin,
+        consent: set(consent),
+        files_per_second,
+        down_seconds: down_seconds?,
+    });
+    Some(Aim { goal, admin_at })
+}
+
 fn admin_hosts(
     typed: Vec<Spanned<String>>,
     section: &mut Section<'_, '_>,
@@ -109,9 +169,9 @@ fn admin_hosts(
 /// The goal, once every host that it names is one of the file's.
 pub(super) fn resolve(aim: Aim, hosts: Option<&Hosts>, notes: &mut Notebook<'_>) -> Option<Goal> {
     let Aim { goal, admin_at } = aim;
-    let (Goal::Ceph(ceph), Some(hosts)) = (&goal, hosts) else { return Some(goal) };
+    let (Some((admin, section)), Some(hosts)) = (goal.admin(), hosts) else { return Some(goal) };
     let mut whole = true;
-    for (name, at) in ceph.admin.iter().zip(admin_at) {
+    for (name, at) in admin.iter().zip(admin_at) {
         let host = hosts.hosts.iter().find(|host| host.name == *name);
         let problem = match host {
             Some(host) if host.reserved => format!("`{name}` is reserved, so nothing is done there"),
@@ -119,7 +179,7 @@ pub(super) fn resolve(aim: Aim, hosts: Option<&Hosts>, notes: &mut Notebook<'_>)
             None => format!("no `[[host]]` is named `{name}`"),
         };
         let remedy = "name hosts of the file that have an admin keyring";
-        notes.note(at, codes::FLEET_REFERENCE, "ceph.admin", problem, remedy);
+        notes.note(at, codes::FLEET_REFERENCE, &format!("{section}.admin"), problem, remedy);
         whole = false;
     }
     whole.then_some(goal)

@@ -49,18 +49,25 @@ pub fn parse(file: &str, text: &str) -> Result<FleetFile, Mistakes> {
 }
 
 fn mean(raw: RawFile, notes: &mut Notebook<'_>) -> Option<FleetFile> {
-    let RawFile { fleet, pace, way, qemu, libvirt, ceph, repository, host } = raw;
+    let RawFile { fleet, pace, way, qemu, libvirt, ceph, ownership, repository, host } = raw;
 
     let (fleet, at) = sections(fleet, "fleet", notes)?;
     let mut section = Section::new("fleet", at, notes);
     let name = section.text("name", fleet.name, "name = \"a-short-name\"");
     let name = name.and_then(|name| section.slug("name", name));
-    let hops = section.texts("hops", fleet.hops, "hops = [\"a hop for qemu\", \"a hop for libvirt\"]");
-    let hops = hops.and_then(|hops| distinct("fleet.hops", hops, notes));
+    let hops = match &ownership {
+        Some(_) => goal::no_hops(fleet.hops, notes),
+        None => {
+            let example = "hops = [\"a hop for qemu\", \"a hop for libvirt\"]";
+            let hops = section.texts("hops", fleet.hops, example);
+            hops.and_then(|hops| distinct("fleet.hops", hops, notes))
+        }
+    };
 
     let default_way = default_way(way, notes);
     let repositories = targets::repositories(repository, notes);
-    let goal = goal::goal(qemu, libvirt, ceph, repositories.as_ref(), notes);
+    let sections = goal::Sections { qemu, libvirt, ceph, ownership };
+    let goal = goal::goal(sections, repositories.as_ref(), notes);
     let hosts = hosts::hosts(host, default_way, goal.as_ref().map(|aim| &aim.goal), notes);
     let goal = goal.and_then(|aim| goal::resolve(aim, hosts.as_ref(), notes));
     let pace = pace_of(pace, goal.as_ref(), hosts.as_ref(), notes);
@@ -113,7 +120,7 @@ fn pace_of(
     let default = match goal {
         // How many OSDs may be down at once is for the placement groups to say.
         Some(Goal::Ceph(_)) => MAX_PARALLEL,
-        Some(Goal::Guests(_)) | None => 1,
+        Some(Goal::Guests(_) | Goal::CephOwnership(_)) | None => 1,
     };
     let parallel_hosts = number("pace.parallel_hosts", parallel_hosts, default, 1..MAX_PARALLEL + 1, notes);
     let staging_parallel = number("pace.staging_parallel", staging_parallel, 4, 1..MAX_PARALLEL + 1, notes);

@@ -10,7 +10,7 @@ use replank_common::action::{
     RepositoryPin, Setting, SettingValue, UnitEnable, UnitMask,
 };
 use replank_common::ceph::{CephDaemon, CephKind};
-use replank_common::facts::Facts;
+use replank_common::facts::{CephMount, Facts};
 use replank_common::ids::{HostName, StepId};
 use std::path::PathBuf;
 
@@ -156,7 +156,15 @@ impl Builder<'_, '_> {
         let mut units: Vec<String> = Vec::new();
         for placed in self.ground.daemons.iter().filter(|placed| placed.host.name == *host) {
             let Some(row) = self.ground.voyage.part.kind(placed.daemon().kind) else { continue };
-            for unit in &row.enable {
+            // What mounts its data for one boot enables the OSD for that boot, and enabled for good it would be started before its data is there.
+            let own = match placed.fact.mounted_by {
+                Some(CephMount::Fstab | CephMount::Directory) if !row.enable.is_empty() => {
+                    Some("ceph-osd@{id}.service")
+                }
+                Some(CephMount::Fstab | CephMount::Directory | CephMount::Udev | CephMount::CephVolume)
+                | None => None,
+            };
+            for unit in row.enable.iter().map(String::as_str).chain(own) {
                 let unit = unit.replace("{id}", &placed.daemon().id);
                 if !units.contains(&unit) {
                     units.push(unit);

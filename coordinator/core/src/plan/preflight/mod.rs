@@ -19,6 +19,7 @@ use crate::fleet_file::{FleetFile, FleetHost, Goal, Role};
 use crate::inventory::Inventory;
 use crate::plan::Way;
 use crate::plan::ceph as over_ceph;
+use crate::plan::owner;
 use replank_common::facts::Facts;
 use replank_common::finding::Finding;
 use replank_common::ids::{GuestUuid, HostName};
@@ -32,6 +33,7 @@ pub fn preflight(fleet: &FleetFile, inventory: &Inventory, catalog: &Catalog) ->
             Err(findings) => findings,
         },
         Goal::Ceph(goal) => over_ceph::preflight(fleet, goal, inventory, catalog),
+        Goal::CephOwnership(goal) => owner::preflight(fleet, goal, inventory),
     }
 }
 
@@ -98,7 +100,7 @@ fn untouched(host: &FleetHost) -> Finding {
 }
 
 /// `voyage`: what this voyage changes, for people.
-fn untouched_by(host: &FleetHost, voyage: &str) -> Finding {
+pub(in crate::plan) fn untouched_by(host: &FleetHost, voyage: &str) -> Finding {
     let about = About::host(codes::UNTOUCHED, &host.name, "roles");
     if host.reserved {
         return about.notes("it is reserved in the fleet file", "nothing; the plan leaves it untouched");
@@ -126,7 +128,7 @@ fn guests_twice(inventory: &Inventory, findings: &mut Vec<Finding>) {
     }
 }
 
-fn strangers(fleet: &FleetFile, inventory: &Inventory, findings: &mut Vec<Finding>) {
+pub(in crate::plan) fn strangers(fleet: &FleetFile, inventory: &Inventory, findings: &mut Vec<Finding>) {
     let known: BTreeSet<&HostName> = fleet.hosts.iter().map(|host| &host.name).collect();
     for host in inventory.hosts.keys() {
         if !known.contains(host) {

@@ -6,6 +6,7 @@ use crate::plan::ceph::Ground;
 use crate::plan::finding::About;
 use replank_ceph::documents::Word;
 use replank_ceph::quorum::majority;
+use replank_ceph::seen::Cluster;
 use replank_common::finding::Finding;
 
 /// `mon_clock_drift_allowed`, 0.05 s (src/common/options).
@@ -32,16 +33,28 @@ pub(super) fn check(ground: &Ground<'_>, findings: &mut Vec<Finding>) {
             "add it to ceph.admin, or take the inventory again with this fleet file",
         ));
     }
-    groups(ground, findings);
-    osds(ground, findings);
-    mons(ground, findings);
+    at_rest(ground.cluster, findings);
+    stuck(ground, findings);
     flags(ground, findings);
     health(ground, findings);
     caps(ground, findings);
     tunables(ground, findings);
 }
 
-fn groups(ground: &Ground<'_>, findings: &mut Vec<Finding>) {
+/// What every change to a cluster asks for, whatever its release.
+pub(in crate::plan) fn at_rest(cluster: &Cluster, findings: &mut Vec<Finding>) {
+    groups(cluster, findings);
+    osds(cluster, findings);
+    mons(cluster, findings);
+    for flag in HARMFUL.iter().filter(|flag| cluster.osds.flags.contains(**flag)) {
+        findings.push(About::fleet(codes::CEPH_FLAG_SET, (*flag).to_owned()).blocks(
+            "under this flag groups do not become clean again, or OSDs do not come up, or nobody is served",
+            format!("find out who set it and why, then `ceph osd unset {flag}`"),
+        ));
+    }
+}
+
+fn groups(cluster: &Cluster, findings: &mut Vec<Finding>) {
     let clean = |state: &replank_ceph::documents::PgState| {
         let bad = [
             Word::Degraded,
@@ -54,8 +67,7 @@ fn groups(ground: &Ground<'_>, findings: &mut Vec<Finding>) {
         ];
         state.has(Word::Active) && state.has(Word::Clean) && !state.has_any(&bad)
     };
-    let unclean: Vec<String> = ground
-        .cluster
+    let unclean: Vec<String> = cluster
         .pgs
         .pgs
         .iter()
@@ -67,14 +79,14 @@ fn groups(ground: &Ground<'_>, findings: &mut Vec<Finding>) {
         .collect();
     if !unclean.is_empty() {
         findings.push(About::fleet(codes::CEPH_UNCLEAN, "placement groups").blocks(
-            format!("{} of {} are not clean: {}", unclean.len(), ground.cluster.pgs.pgs.len(), few(&unclean)),
+            format!("{} of {} are not clean: {}", unclean.len(), cluster.pgs.pgs.len(), few(&unclean)),
             "wait for the recovery, or mend what keeps it from ending; an upgrade begins from `active+clean` alone",
         ));
     }
 }
 
-fn osds(ground: &Ground<'_>, findings: &mut Vec<Finding>) {
-    for (id, osd) in ground.cluster.osds.osds.iter().filter(|(_, osd)| !osd.destroyed) {
+fn osds(cluster: &Cluster, findings: &mut Vec<Finding>) {
+    for (id, osd) in cluster.osds.osds.iter().filter(|(_, osd)| !osd.destroyed) {
         let about = About::fleet(codes::CEPH_OSD_DOWN, id.to_string());
         match (osd.up, osd.placed) {
             (Some(true), _) => {}
@@ -89,7 +101,7 @@ fn osds(ground: &Ground<'_>, findings: &mut Vec<Finding>) {
             )),
         }
     }
-    let full = ground.cluster.osd_used_permille.iter().filter(|(_, used)| **used >= NEARFULL);
+    let full = cluster.osd_used_permille.iter().filter(|(_, used)| **used >= NEARFULL);
     let full: Vec<String> = full.map(|(id, used)| format!("{id} {}.{} %", used / 10, used % 10)).collect();
     if !full.is_empty() {
         findings.push(About::fleet(codes::CEPH_FULL, "space").blocks(
@@ -100,6 +112,9 @@ fn osds(ground: &Ground<'_>, findings: &mut Vec<Finding>) {
             "make room: delete, add OSDs, or balance them",
         ));
     }
+}
+
+fn stuck(ground: &Ground<'_>, findings: &mut Vec<Finding>) {
     if !ground.waves.stuck.is_empty() {
         let stuck: Vec<String> = ground.waves.stuck.iter().map(ToString::to_string).collect();
         let why: Vec<String> = replank_ceph::redundancy::show_objections(&ground.waves.objections)
@@ -116,8 +131,8 @@ fn osds(ground: &Ground<'_>, findings: &mut Vec<Finding>) {
     }
 }
 
-fn mons(ground: &Ground<'_>, findings: &mut Vec<Finding>) {
-    let quorum = &ground.cluster.quorum;
+fn mons(cluster: &Cluster, findings: &mut Vec<Finding>) {
+    let quorum = &cluster.quorum;
     let (all, inside) = (quorum.mons.len(), quorum.in_quorum.len());
     let outside: Vec<String> = quorum
         .mons
@@ -141,7 +156,7 @@ fn mons(ground: &Ground<'_>, findings: &mut Vec<Finding>) {
             "run at least three MONs, all in quorum",
         ));
     }
-    for (mon, skew) in ground.cluster.time_skew_ms.iter().filter(|(_, skew)| **skew > SKEW_MS) {
+    for (mon, skew) in cluster.time_skew_ms.iter().filter(|(_, skew)| **skew > SKEW_MS) {
         findings.push(About::fleet(codes::CEPH_CLOCKS, format!("mon.{mon}")).blocks(
             format!("its clock is {skew} ms from the leader's, and {SKEW_MS} ms are allowed"),
             "mend the time service of its host, then take the inventory again",
@@ -158,12 +173,6 @@ fn flags(ground: &Ground<'_>, findings: &mut Vec<Finding>) {
         }
         let cause = format!("the OSD map does not have it: {} ({})", row.why, row.source);
         findings.push(About::fleet(codes::CEPH_FLAG_NEEDED, row.flag.clone()).blocks(cause, &row.remedy));
-    }
-    for flag in HARMFUL.iter().filter(|flag| map.flags.contains(**flag)) {
-        findings.push(About::fleet(codes::CEPH_FLAG_SET, (*flag).to_owned()).blocks(
-            "under this flag groups do not become clean again, or OSDs do not come up, or nobody is served",
-            format!("find out who set it and why, then `ceph osd unset {flag}`"),
-        ));
     }
     for row in ground.voyage.part.flag.iter().filter(|row| map.flags.contains(row.flag.as_str())) {
         findings.push(About::fleet(codes::CEPH_FLAG_SET, row.flag.as_str()).notes(
@@ -229,7 +238,7 @@ fn tunables(ground: &Ground<'_>, findings: &mut Vec<Finding>) {
 }
 
 /// The first few, and how many more.
-pub(super) fn few(all: &[String]) -> String {
+pub(in crate::plan) fn few(all: &[String]) -> String {
     let shown = all.iter().take(NAMED).cloned().collect::<Vec<_>>().join(", ");
     match all.len().checked_sub(NAMED) {
         None | Some(0) => shown,

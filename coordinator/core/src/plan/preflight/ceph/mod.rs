@@ -2,10 +2,10 @@
 //!
 //! `cluster` looks at the whole cluster, `pools` at its redundancy, `daemons` at each daemon and its version, `hosts` at what lies on each host.
 
-mod cluster;
+pub(in crate::plan) mod cluster;
 mod daemons;
 mod hosts;
-mod pools;
+pub(in crate::plan) mod pools;
 
 use crate::codes;
 use crate::inventory::Inventory;

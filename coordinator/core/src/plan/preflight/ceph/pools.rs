@@ -3,13 +3,26 @@
 use crate::codes;
 use crate::plan::ceph::Ground;
 use crate::plan::finding::About;
-use replank_ceph::redundancy::{Need, Thin};
+use replank_ceph::redundancy::{Consents, Need, Thin};
+use replank_ceph::seen::Cluster;
 use replank_common::finding::Finding;
+use std::collections::BTreeSet;
 
 pub(super) fn check(ground: &Ground<'_>, findings: &mut Vec<Finding>) {
-    for pool in ground.cluster.osds.pools.values() {
+    can_spare(ground.cluster, &ground.consents, &ground.voyage.goal.consent, "ceph", findings);
+}
+
+/// `consent`: the names of the pools that the section `section` of the fleet file accepts; `consents` are those that exist.
+pub(in crate::plan) fn can_spare(
+    cluster: &Cluster,
+    consents: &Consents,
+    consent: &BTreeSet<String>,
+    section: &str,
+    findings: &mut Vec<Finding>,
+) {
+    for pool in cluster.osds.pools.values() {
         let subject = format!("pool {}", pool.name);
-        let Some(need) = Need::of(pool, &ground.consents) else {
+        let Some(need) = Need::of(pool, consents) else {
             findings.push(About::fleet(codes::CEPH_UNKNOWN, subject).blocks(
                 "the OSD map does not say enough of it to tell how many copies it must keep",
                 "look at `ceph osd pool ls detail` and at its erasure-code profile, then take the inventory again",
@@ -30,7 +43,7 @@ pub(super) fn check(ground: &Ground<'_>, findings: &mut Vec<Finding>) {
             findings.push(About::fleet(codes::CEPH_THIN, subject).blocks(
                 cause,
                 format!(
-                    "give it more copies (`ceph osd pool set {} size 3`), or accept it for the while: add \"{}\" to ceph.consent",
+                    "give it more copies (`ceph osd pool set {} size 3`), or accept it for the while: add \"{}\" to {section}.consent",
                     pool.name, pool.name
                 ),
             ));
@@ -50,11 +63,10 @@ pub(super) fn check(ground: &Ground<'_>, findings: &mut Vec<Finding>) {
             ));
         }
     }
-    for name in &ground.voyage.goal.consent {
-        if ground.cluster.osds.pool(name).is_none() {
-            let pools: Vec<String> =
-                ground.cluster.osds.pools.values().map(|pool| pool.name.clone()).collect();
-            findings.push(About::fleet(codes::CEPH_CONSENT, format!("ceph.consent {name}")).blocks(
+    for name in consent {
+        if cluster.osds.pool(name).is_none() {
+            let pools: Vec<String> = cluster.osds.pools.values().map(|pool| pool.name.clone()).collect();
+            findings.push(About::fleet(codes::CEPH_CONSENT, format!("{section}.consent {name}")).blocks(
                 "the cluster has no pool of that name",
                 format!("remove it, or name one of: {}", super::cluster::few(&pools)),
             ));
