@@ -23,6 +23,7 @@ pub(super) fn is_of_cluster(plan: &Plan) -> bool {
                     | Action::CephRequire(_)
                     | Action::CephFlags(_)
                     | Action::CephConfig(_)
+                    | Action::CephOwn(_)
             )
         )
     })

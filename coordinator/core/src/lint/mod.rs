@@ -7,6 +7,7 @@
 mod actions;
 mod borrowed;
 mod ceph;
+mod ceph_own;
 mod fleet;
 mod gates;
 mod graph;
@@ -32,6 +33,7 @@ pub fn lint(plan: &Plan) -> Vec<LintNote> {
     fleet::check(plan, &graph, &hosts, cluster, &mut notes);
     if cluster {
         ceph::check(plan, &graph, &hosts, &mut notes);
+        ceph_own::check(plan, &graph, &hosts, &mut notes);
     }
     for host in &hosts {
         gates::check(host, cluster, &mut notes);

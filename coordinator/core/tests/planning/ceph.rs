@@ -321,7 +321,9 @@ fn each_trap_that_does_not_block_is_said() {
 fn goal(world: &mut World) -> &mut replank_core::fleet_file::CephTarget {
     match &mut world.fleet.goal {
         replank_core::fleet_file::Goal::Ceph(goal) => goal,
-        replank_core::fleet_file::Goal::Guests(_) => panic!("no fleet of Ceph"),
+        replank_core::fleet_file::Goal::Guests(_) | replank_core::fleet_file::Goal::CephOwnership(_) => {
+            panic!("no voyage of Ceph")
+        }
     }
 }
 

@@ -294,7 +294,9 @@ pub fn hammer() -> World {
 pub fn finish(world: &mut World, name: &str, kinds: &[CephKind]) {
     let goal = match &world.fleet.goal {
         replank_core::fleet_file::Goal::Ceph(goal) => goal.clone(),
-        replank_core::fleet_file::Goal::Guests(_) => panic!("no fleet of Ceph"),
+        replank_core::fleet_file::Goal::Guests(_) | replank_core::fleet_file::Goal::CephOwnership(_) => {
+            panic!("no voyage of Ceph")
+        }
     };
     let facts = world.facts(name);
     for all in facts.packages.values_mut() {

@@ -8,6 +8,7 @@ mod cluster;
 mod fleet_file;
 mod golden;
 mod lint;
+mod owner;
 mod pages;
 mod plan_file;
 mod preflight;

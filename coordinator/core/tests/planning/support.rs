@@ -51,7 +51,7 @@ impl World {
     pub fn guests(&mut self) -> &mut GuestsTarget {
         match &mut self.fleet.goal {
             Goal::Guests(goal) => goal,
-            Goal::Ceph(_) => panic!("a fleet of Ceph"),
+            Goal::Ceph(_) | Goal::CephOwnership(_) => panic!("a fleet of Ceph"),
         }
     }
 

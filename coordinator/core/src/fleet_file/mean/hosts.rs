@@ -109,7 +109,7 @@ fn host(
     };
     let tcp = match goal {
         Some(Goal::Guests(guests)) => guests.libvirt.tcp.as_ref(),
-        Some(Goal::Ceph(_)) | None => None,
+        Some(Goal::Ceph(_) | Goal::CephOwnership(_)) | None => None,
     };
     let listens = tcp.filter(|_| goal.is_some_and(|goal| goal.takes(&host)));
     match (listens, &host.address) {

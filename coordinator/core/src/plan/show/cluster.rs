@@ -14,7 +14,9 @@ pub(super) fn is_of_cluster(plan: &Plan) -> bool {
     plan.steps.iter().any(|step| {
         matches!(
             &*step.work,
-            Work::Act(Action::CephRestart(_) | Action::CephRequire(_) | Action::CephFlags(_))
+            Work::Act(
+                Action::CephRestart(_) | Action::CephRequire(_) | Action::CephFlags(_) | Action::CephOwn(_)
+            )
         )
     })
 }
@@ -80,8 +82,64 @@ impl<'p> Group<'p> {
     }
 }
 
+/// Whether the plan changes whom files belong to, and no release.
+fn is_of_owners(plan: &Plan) -> bool {
+    plan.steps.iter().any(|step| matches!(&*step.work, Work::Act(Action::CephOwn(_))))
+}
+
+/// A change of owner in a few lines: holds, and between them hosts with their daemons.
+fn owners(plan: &Plan) -> Vec<String> {
+    let mut items: Vec<String> = Vec::new();
+    let mut told: BTreeSet<&HoldId> = BTreeSet::new();
+    let mut open: Option<(&str, Vec<String>)> = None;
+    let close = |open: &mut Option<(&str, Vec<String>)>, items: &mut Vec<String>| {
+        if let Some((host, daemons)) = open.take() {
+            let daemons: Vec<&str> = daemons.iter().map(String::as_str).collect();
+            items.push(format!("On {host}, one at a time: {}.", names(&daemons)));
+        }
+    };
+    for step in &plan.steps {
+        for need in &step.needs {
+            if let Need::Hold(hold) = need
+                && told.insert(hold)
+            {
+                close(&mut open, &mut items);
+                items.push(format!("Hold {hold}: the run waits for you."));
+            }
+        }
+        let Work::Act(Action::CephOwn(own)) = &*step.work else { continue };
+        if own.switch.is_none() {
+            continue;
+        }
+        let (host, daemon) = (step.host.as_str(), own.daemon.to_string());
+        match &mut open {
+            Some((same, daemons)) if *same == host => daemons.push(daemon),
+            Some(_) | None => {
+                close(&mut open, &mut items);
+                open = Some((host, vec![daemon]));
+            }
+        }
+    }
+    close(&mut open, &mut items);
+    if plan
+        .steps
+        .iter()
+        .any(|step| matches!(&*step.work, Work::Act(Action::CephOwn(own)) if own.switch.is_none()))
+    {
+        items.push(format!(
+            "Meanwhile, ahead of it, the files of OSDs that run are given away gently, on at most {} at a time.",
+            count(plan.pace.staging_parallel as usize, "host")
+        ));
+    }
+    items
+}
+
 /// The voyage in a few lines: prepare, borrow, MONs, managers, waves, what is required, give back.
 pub(super) fn sequence(page: &mut Page, plan: &Plan) {
+    if is_of_owners(plan) {
+        list(page, &owners(plan));
+        return;
+    }
     let waves: BTreeSet<BTreeSet<u32>> = plan
         .steps
         .iter()
@@ -145,14 +203,27 @@ pub(super) fn sequence(page: &mut Page, plan: &Plan) {
     if plan.steps.iter().any(|step| matches!(*step.work, Work::GiveBack(_))) {
         items.push("Everything borrowed is given back, the flags last.".to_owned());
     }
+    list(page, &items);
+}
+
+fn list(page: &mut Page, items: &[String]) {
     page.gap();
     page.line("What happens, in order");
-    for (number, item) in (1..).zip(&items) {
+    for (number, item) in (1..).zip(items) {
         page.paragraph(&format!("  {number}. "), item);
     }
 }
 
-pub(super) fn way_back(page: &mut Page) {
+pub(super) fn way_back(page: &mut Page, plan: &Plan) {
+    if is_of_owners(plan) {
+        page.paragraph(
+            "  ",
+            "`replank rollback RUN` gives the files back to whom they belonged, one daemon at a time: `setuser match path` first, then \
+             the directory of a daemon that is stopped for it, then, while it runs, everything in it. `replank abort RUN` stops after the \
+             steps that are under way; half of a cluster as root and half as ceph is as well as either.",
+        );
+        return;
+    }
     page.paragraph(
         "  ",
         "Until the first daemon is restarted, `replank rollback RUN` takes everything back from its records: packages, files, units, \

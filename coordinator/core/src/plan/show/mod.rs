@@ -205,7 +205,7 @@ fn way_back(page: &mut Page, plan: &Plan) {
     page.gap();
     page.line("The way back");
     if cluster::is_of_cluster(plan) {
-        cluster::way_back(page);
+        cluster::way_back(page, plan);
         return;
     }
     page.paragraph(
