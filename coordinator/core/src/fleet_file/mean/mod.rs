@@ -65,7 +65,11 @@ fn mean(raw: RawFile, notes: &mut Notebook<'_>) -> Option<FleetFile> {
     };
 
     let default_way = default_way(way, notes);
-    let repositories = targets::repositories(repository, notes);
+    let repositories = match &ownership {
+        // It installs nothing.
+        Some(_) if repository.is_empty() => Some(targets::Repositories::new()),
+        Some(_) | None => targets::repositories(repository, notes),
+    };
     let sections = goal::Sections { qemu, libvirt, ceph, ownership };
     let goal = goal::goal(sections, repositories.as_ref(), notes);
     let hosts = hosts::hosts(host, default_way, goal.as_ref().map(|aim| &aim.goal), notes);

@@ -11,13 +11,12 @@ use std::collections::BTreeSet;
 
 /// Whether the plan changes a cluster.
 pub(super) fn is_of_cluster(plan: &Plan) -> bool {
-    plan.steps.iter().any(|step| {
-        matches!(
-            &*step.work,
-            Work::Act(
-                Action::CephRestart(_) | Action::CephRequire(_) | Action::CephFlags(_) | Action::CephOwn(_)
-            )
-        )
+    plan.steps.iter().any(|step| match &*step.work {
+        Work::Act(
+            Action::CephRestart(_) | Action::CephRequire(_) | Action::CephFlags(_) | Action::CephOwn(_),
+        ) => true,
+        Work::Act(Action::FileEdit(edit)) => edit.path == std::path::Path::new("/etc/ceph/ceph.conf"),
+        Work::Act(_) | Work::GiveBack(_) | Work::Observe => false,
     })
 }
 
