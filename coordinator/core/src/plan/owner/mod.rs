@@ -50,6 +50,7 @@ pub(super) fn plan(input: &Input<'_>, goal: &OwnershipTarget) -> Result<(Plan, P
         hosts,
         holds: ordered.holds,
         points_of_no_return: Vec::new(),
+        osd_waves: None,
         steps: ordered.steps,
         findings: findings.clone(),
     };
