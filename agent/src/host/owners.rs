@@ -203,14 +203,14 @@ impl Tree {
                 Wish::Give(owner) if owner != Owner::of(&stat) => Some(owner),
                 Wish::Give(_) | Wish::Leave => None,
             };
-            if !self.alone && kind != FileType::Directory && u64::from(stat.st_nlink) > 1 {
+            if !self.alone && kind != FileType::Directory && stat.st_nlink > 1 {
                 let file = linked.entry(stat.st_ino).or_insert_with(|| Linked {
                     path: path.clone(),
                     links: 0,
                     seen: 0,
                     wish: None,
                 });
-                (file.links, file.seen, file.wish) = (u64::from(stat.st_nlink), file.seen + 1, wish);
+                (file.links, file.seen, file.wish) = (stat.st_nlink, file.seen + 1, wish);
                 if linked.len() > MOST_LINKED {
                     return Err(TreeError::TooManyLinked);
                 }
@@ -294,7 +294,7 @@ impl Tree {
             let Some(file) = self.open_below(&path)? else { continue };
             let stat = rustix::fs::fstat(&file);
             let stat = stat.map_err(|error| TreeError::io("look at", &self.at(&path), error))?;
-            if stat.st_ino == number && u64::from(stat.st_nlink) <= links {
+            if stat.st_ino == number && stat.st_nlink <= links {
                 chown(file.as_fd(), owner).map_err(|error| self.refused(file.as_fd(), &path, error))?;
                 given += 1;
             }

@@ -175,7 +175,8 @@ fn lint_finds_what_would_stop_two_or_blindly() {
     fn at<'p>(plan: &'p mut Plan, id: &str) -> &'p mut replank_core::plan::Step {
         plan.steps.iter_mut().find(|step| step.id.as_str() == id).unwrap()
     }
-    let cases: &[(&str, fn(&mut Plan))] = &[
+    type Break = fn(&mut Plan);
+    let cases: &[(&str, Break)] = &[
         ("RP2124", |plan| {
             at(plan, "ceph1.own-osd-0").before.retain(|gate| !matches!(gate, Gate::OsdsMayStop { .. }))
         }),

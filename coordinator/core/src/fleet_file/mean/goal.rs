@@ -179,7 +179,7 @@ pub(super) fn resolve(aim: Aim, hosts: Option<&Hosts>, notes: &mut Notebook<'_>)
             None => format!("no `[[host]]` is named `{name}`"),
         };
         let remedy = "name hosts of the file that have an admin keyring";
-        notes.note(at, codes::FLEET_REFERENCE, &format!("{section}.admin"), problem, remedy);
+        notes.note(at, codes::FLEET_REFERENCE, format!("{section}.admin"), problem, remedy);
         whole = false;
     }
     whole.then_some(goal)
