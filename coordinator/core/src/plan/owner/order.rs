@@ -239,17 +239,15 @@ impl<'a> Builder<'_, 'a> {
     /// What had daemons start as root is of no use any more, and keeps new OSDs from being made.
     fn end(&mut self, host: &HostName, own: &[&Owned<'_>]) {
         let Some(ceph) = self.plot.facts(host).and_then(|facts| facts.ceph.as_ref()) else { return };
-        let unset = |section: &str| {
-            ["setuser match path", "setuser_match_path"].map(|key| Setting {
-                section: Some(section.to_owned()),
-                key: key.to_owned(),
-                values: Vec::new(),
-            })
+        let unset = |section: &str| Setting {
+            section: Some(section.to_owned()),
+            key: "setuser match path".to_owned(),
+            values: Vec::new(),
         };
-        let settings: Vec<Setting> = matched_sections(ceph).flat_map(unset).collect();
+        let settings: Vec<Setting> = matched_sections(ceph).map(unset).collect();
         if !settings.is_empty() {
             let edit =
-                FileEdit { path: PathBuf::from(CEPH_CONF), dialect: Dialect::Ini, settings, create: false };
+                FileEdit { path: PathBuf::from(CEPH_CONF), dialect: Dialect::Ceph, settings, create: false };
             let draft = Draft {
                 what: "drop-setuser-match-path".to_owned(),
                 stage: Stage::Verify,
