@@ -133,7 +133,9 @@ async fn a_host_that_obeyed_a_later_coordinator_is_refused_and_no_other() {
         assert_eq!(code(&refused), "RP3032");
     }
     let linked: Vec<bool> = coordinator.links.seen().into_values().map(|seen| seen.linked).collect();
-    assert_eq!(linked, [true], "compute2 stays linked, compute1 is not");
+    assert_eq!(linked, [false, true], "compute2 stays linked, compute1 is not");
+    let obeys: Vec<_> = coordinator.links.obey_another().into_iter().collect();
+    assert_eq!(obeys, [(compute1.name.clone(), Epoch(9))], "it is told whom compute1 obeys");
     coordinator.drive.active().await.unwrap();
     coordinator.stop().await;
     // Started again on purpose, it takes the lead.
