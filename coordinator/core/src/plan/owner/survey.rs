@@ -5,7 +5,7 @@ use crate::codes;
 use crate::fleet_file::{FleetFile, FleetHost, OwnershipTarget};
 use crate::inventory::Inventory;
 use crate::plan::finding::About;
-use crate::plan::preflight::ceph::{cluster, pools};
+use crate::plan::preflight::ceph::{cluster, hosts, pools};
 use crate::plan::preflight::{strangers, untouched_by};
 use replank_common::ceph::CephKind;
 use replank_common::facts::{CephFacts, Facts, PackageManager};
@@ -67,32 +67,7 @@ fn whole(goal: &OwnershipTarget, plot: &Plot<'_>, findings: &mut Vec<Finding>) {
 }
 
 fn of_host(inventory: &Inventory, host: &FleetHost, findings: &mut Vec<Finding>) {
-    let about = |code, subject: &str| About::host(code, &host.name, subject.to_owned());
-    let Some(facts) = inventory.hosts.get(&host.name) else {
-        let why = inventory.missing.get(&host.name).map_or("it is not in the inventory", String::as_str);
-        findings.push(about(codes::NO_FACTS, "facts").blocks(
-            format!("nothing is known of the host: {why}"),
-            "enrol it and see that its agent is linked (`replank host list`), then take the inventory again",
-        ));
-        return;
-    };
-    let Some(ceph) = &facts.ceph else {
-        if host.roles.iter().any(|role| role.serves_ceph()) {
-            findings.push(about(codes::CEPH_UNKNOWN, "daemons").blocks(
-                "its roles say that it has daemons of Ceph, and its facts show none",
-                "take those roles from it, or see why its agent does not find them, then take the inventory again",
-            ));
-        }
-        return;
-    };
-    let of_ceph =
-        |fact: &str| ["ceph", "osd.", "mon.", "mds.", "mgr.", "rgw."].iter().any(|word| fact.contains(word));
-    for error in facts.errors.iter().filter(|error| of_ceph(&error.fact)) {
-        findings.push(about(codes::FACT_UNKNOWN, &error.fact).blocks(
-            format!("it could not be learned: {}", error.why),
-            "mend what the cause names, then take the inventory again; what cannot be told is not assumed to be well",
-        ));
-    }
+    let Some((facts, ceph)) = hosts::known(inventory, host, findings) else { return };
     user(facts, ceph, host, findings);
 }
 

@@ -54,8 +54,10 @@ impl Report {
             text.push('\n');
             text.push_str(&waves_text(waves));
         }
-        text.push('\n');
-        text.push_str(&self.guest_table(extra));
+        if !self.guests.is_empty() {
+            text.push('\n');
+            text.push_str(&self.guest_table(extra));
+        }
         text.push('\n');
         let tally = &self.tally;
         let _ = write!(text, "guests: {} the same, {} left by their owners", tally.same, tally.left);

@@ -15,12 +15,12 @@ use std::path::Path;
 /// The number of the user ceph in the packages of CentOS (ceph.spec.in).
 const CEPH_UID: u32 = 167;
 
-pub(super) fn check(
-    voyage: &Voyage<'_>,
-    inventory: &Inventory,
+/// What is known of a host and its daemons; what is not is among the findings then, as is every fact of theirs that could not be learned.
+pub(in crate::plan) fn known<'i>(
+    inventory: &'i Inventory,
     host: &FleetHost,
     findings: &mut Vec<Finding>,
-) {
+) -> Option<(&'i Facts, &'i CephFacts)> {
     let about = |code, subject: &str| About::host(code, &host.name, subject.to_owned());
     let Some(facts) = inventory.hosts.get(&host.name) else {
         let why = inventory.missing.get(&host.name).map_or("it is not in the inventory", String::as_str);
@@ -28,7 +28,7 @@ pub(super) fn check(
             format!("nothing is known of the host: {why}"),
             "enrol it and see that its agent is linked (`replank host list`), then take the inventory again",
         ));
-        return;
+        return None;
     };
     let Some(ceph) = &facts.ceph else {
         // A host that only asks has a keyring and no daemon.
@@ -38,14 +38,26 @@ pub(super) fn check(
                 "take those roles from it, or see why its agent does not find them, then take the inventory again",
             ));
         }
-        return;
+        return None;
     };
-    for error in facts.errors.iter().filter(|error| error.fact.contains("ceph")) {
+    let of_ceph =
+        |fact: &str| ["ceph", "osd.", "mon.", "mds.", "mgr.", "rgw."].iter().any(|word| fact.contains(word));
+    for error in facts.errors.iter().filter(|error| of_ceph(&error.fact)) {
         findings.push(about(codes::FACT_UNKNOWN, &error.fact).blocks(
             format!("it could not be learned: {}", error.why),
             "mend what the cause names, then take the inventory again; what cannot be told is not assumed to be well",
         ));
     }
+    Some((facts, ceph))
+}
+
+pub(super) fn check(
+    voyage: &Voyage<'_>,
+    inventory: &Inventory,
+    host: &FleetHost,
+    findings: &mut Vec<Finding>,
+) {
+    let Some((facts, ceph)) = known(inventory, host, findings) else { return };
     system(voyage, host, facts, findings);
     packages(voyage, host, facts, findings);
     traps(voyage, host, ceph, findings);

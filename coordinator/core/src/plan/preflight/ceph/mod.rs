@@ -4,7 +4,7 @@
 
 pub(in crate::plan) mod cluster;
 mod daemons;
-mod hosts;
+pub(in crate::plan) mod hosts;
 pub(in crate::plan) mod pools;
 
 use crate::codes;
