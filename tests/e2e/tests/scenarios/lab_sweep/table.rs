@@ -226,7 +226,7 @@ fn row(action: &Action, plan: &Plan, libvirt: &str) -> Result<Row> {
                             "a full disk",
                             "mount -t tmpfs -o size=8k none /var/lib/replank/staged",
                             "umount /var/lib/replank/staged",
-                            "RP5301",
+                            "RP5117",
                         ),
                     ],
                 )
