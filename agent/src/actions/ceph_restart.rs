@@ -15,12 +15,12 @@
 //! not end in its time may end later, by itself or because systemd's own patience with its unit ends: it is waited for as long as a start may take, and started then.
 
 use super::answer::{change, failure, file_refusal, refusal, systemd_failure, systemd_refusal};
+use super::ceph_daemon::{Life, POLL, Wrong};
 use super::ceph_safe::{Asked, may_stop};
 use super::{ActError, Failure, Host, Perform, Progress, Report, Standing};
 use crate::codes;
 use crate::host::ceph::{Ceph, Daemon, Identity, installed_version};
 use crate::host::notes;
-use crate::host::proc;
 use crate::host::systemd::SystemdError;
 use replank_common::action::CephRestart;
 use replank_common::ceph::{CephDaemon, CephKind};
@@ -32,7 +32,6 @@ use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
 const KIND: &str = "ceph-restart";
-const POLL: Duration = Duration::from_millis(200);
 const REMEDY: &str = "see `systemctl status` and the log of the daemon on the host; the rest of the list was brought up, and nothing else is touched";
 
 /// That the daemons of a list are being restarted.
@@ -101,80 +100,39 @@ impl<'a> Restart<'a> {
         Ok(())
     }
 
+    fn life(self, name: &'a CephDaemon) -> Life<'a> {
+        Life { host: self.host, name, remedy: REMEDY }
+    }
+
     /// Stops `old` side by side. Those that are gone, and what went wrong with the others.
-    fn stop(self, old: &[(&CephDaemon, Identity)]) -> Vec<Result<(), Failure>> {
+    fn stop(self, old: &[(&'a CephDaemon, Identity)]) -> Vec<Result<(), Failure>> {
         let deadline = Duration::from_millis(self.of.stop_ms);
-        let one = |name: &CephDaemon, running: Identity| -> Result<(), Failure> {
-            let begun = Instant::now();
-            let asked = Daemon::new(self.host, name).stop(running, deadline);
-            let process = running.process();
-            while proc::alive(self.host, process.pid) == Some(process) {
-                if begun.elapsed() > deadline || asked.is_err() {
-                    let why = asked.err().map(|error| format!(": {error}")).unwrap_or_default();
-                    let text = format!(
-                        "{name} still runs {} s after it was asked to end, and may end yet; a retry starts it then{why}",
-                        self.of.stop_ms / 1_000
-                    );
-                    return Err(failure(codes::CEPH_STOP, text, REMEDY));
-                }
-                std::thread::sleep(POLL);
-            }
-            Ok(())
-        };
-        side_by_side(old, |(name, running)| one(name, *running))
+        side_by_side(old, |(name, running)| self.life(name).end(*running, deadline))
     }
 
     /// Waits for one that did not end in its time, and starts it. The failure, if it still has not ended.
-    fn late(self, name: &CephDaemon, running: Identity, failure: Failure) -> Result<(), Failure> {
-        let begun = Instant::now();
-        let process = running.process();
-        while proc::alive(self.host, process.pid) == Some(process) {
-            if begun.elapsed() > Duration::from_millis(self.of.start_ms) {
-                return Err(failure);
-            }
-            std::thread::sleep(POLL);
+    fn late(self, name: &'a CephDaemon, running: Identity, failure: Failure) -> Result<(), Failure> {
+        match self.life(name).has_ended(running, Duration::from_millis(self.of.start_ms)) {
+            true => self.start_one(name),
+            false => Err(failure),
         }
-        self.start_one(name)
     }
 
     /// Starts `down` side by side and waits until each runs the new version.
-    fn start(self, down: &[&CephDaemon]) -> Vec<Result<(), Failure>> {
+    fn start(self, down: &[&'a CephDaemon]) -> Vec<Result<(), Failure>> {
         side_by_side(down, |name| self.start_one(name))
     }
 
-    fn start_one(self, name: &CephDaemon) -> Result<(), Failure> {
-        let daemon = Daemon::new(self.host, name);
-        let deadline = Duration::from_millis(self.of.start_ms);
-        let begun = Instant::now();
-        let fails = |text: String| {
-            let said = daemon.last_words();
-            let said = if said.is_empty() { String::new() } else { format!("; it said: {said}") };
-            failure(codes::CEPH_START, format!("{name} {text}{said}"), REMEDY)
-        };
-        // A daemon that crashed often enough before is not started by systemd until its count is reset.
-        self.host.systemd.reset_failed(&daemon.unit()).map_err(|error| systemd_failure(&error))?;
-        self.host
-            .systemd
-            .start(&daemon.unit(), deadline)
-            .map_err(|error| fails(format!("was not started: {error}")))?;
+    fn start_one(self, name: &'a CephDaemon) -> Result<(), Failure> {
         let ceph = Ceph::new(self.host);
-        loop {
-            let status = self.host.systemd.status(&daemon.unit()).map_err(|error| systemd_failure(&error))?;
-            let running = daemon.running().map_err(|error| systemd_failure(&error))?;
-            match (running, status.active_state.as_str()) {
-                (Some(_), _) => match ceph.running_version(name) {
-                    Ok(version) if version == self.of.expect => return Ok(()),
-                    Ok(version) => return Err(fails(format!("runs {version} and not {}", self.of.expect))),
-                    Err(_) => {}
-                },
-                (None, "failed" | "inactive") => return Err(fails("ended after its start".to_owned())),
-                (None, _) => {}
+        self.life(name).start(Duration::from_millis(self.of.start_ms), |_| match ceph.running_version(name) {
+            Ok(version) if version == self.of.expect => Ok(true),
+            Ok(version) => {
+                let is = format!("runs {version} and not {}", self.of.expect);
+                Err(Wrong { code: codes::CEPH_START, is })
             }
-            if begun.elapsed() > deadline {
-                return Err(fails(format!("does not answer {} s after its start", self.of.start_ms / 1_000)));
-            }
-            std::thread::sleep(POLL);
-        }
+            Err(_) => Ok(false),
+        })
     }
 }
 

@@ -48,7 +48,7 @@ pub(super) struct Cluster {
     /// MONs that run and find no quorum.
     outside: BTreeSet<String>,
     /// Daemons that systemd does not see end in time.
-    slow: BTreeSet<String>,
+    pub(super) slow: BTreeSet<String>,
     /// How often the groups are still seen peering.
     peering: u32,
     pub(super) stops: Vec<String>,

@@ -7,10 +7,9 @@ mod answer;
 mod around;
 mod ceph_answer;
 mod ceph_config;
+mod ceph_daemon;
 mod ceph_flags;
 mod ceph_own;
-#[cfg(test)]
-mod ceph_own_tests;
 mod ceph_require;
 mod ceph_restart;
 mod ceph_safe;

@@ -1,8 +1,8 @@
-//! Changing the owner of a daemon's files, on trees that are real. To give a file away takes root: without it these tests see nothing.
+//! Changing the owner of a daemon's files, on trees that are real. To give a file away takes root.
 
-use super::ceph_tests::{Fake, NEW, cluster, crash_at};
-use super::testing::World;
-use super::{ActError, Host, Perform, Progress, Standing};
+use super::super::ceph_tests::{Fake, NEW, cluster, crash_at};
+use super::super::testing::World;
+use super::super::{ActError, Host, Perform, Progress, Standing};
 use crate::host::boundary::Boundary;
 use replank_common::action::{CephOwn, OwnSwitch};
 use replank_common::undo::UndoRecord;
@@ -17,11 +17,8 @@ const CEPH: u32 = 167;
 const OSD: &str = "/var/lib/ceph/osd/ceph-0";
 const QUIET: Progress<'_> = &|_, _| {};
 
-/// `None` where nothing can be given away.
-fn ground(files: usize) -> Option<(World, Host, Arc<Fake>)> {
-    if !rustix::process::geteuid().is_root() {
-        return None;
-    }
+fn ground(files: usize) -> (World, Host, Arc<Fake>) {
+    assert!(rustix::process::geteuid().is_root(), "only root can give a file away: run the tests as root");
     let (world, host, fake) = cluster();
     world.file(
         "/etc/passwd",
@@ -36,7 +33,7 @@ fn ground(files: usize) -> Option<(World, Host, Arc<Fake>)> {
     Fake::stop(&fake, "osd.0");
     Fake::start(&fake, "osd.0", NEW);
     fake.cluster.lock().unwrap().stops.clear();
-    Some((world, host, fake))
+    (world, host, fake)
 }
 
 fn own() -> CephOwn {
@@ -102,7 +99,7 @@ fn code(error: &ActError) -> &str {
 
 #[test]
 fn a_daemon_comes_back_as_the_user_of_its_files_and_the_way_back_is_the_same() {
-    let Some((_world, host, fake)) = ground(300) else { return };
+    let (_world, host, fake) = ground(300);
     assert_eq!(runs_as(&fake), Some(0));
     let record = act(&own(), &host).unwrap();
     assert!(all_are(&host, CEPH));
@@ -119,7 +116,7 @@ fn a_daemon_comes_back_as_the_user_of_its_files_and_the_way_back_is_the_same() {
 
 #[test]
 fn what_is_done_ahead_stops_nothing_and_leaves_a_daemon_that_starts_as_root() {
-    let Some((_world, host, fake)) = ground(100) else { return };
+    let (_world, host, fake) = ground(100);
     let record = act(&ahead(), &host).unwrap();
     assert_eq!((top(&host), owners(&host).values().filter(|owner| owner.0 == 0).count()), (0, 1));
     assert_eq!((runs_as(&fake), fake.cluster.lock().unwrap().stops.len()), (Some(0), 0));
@@ -134,7 +131,7 @@ fn what_is_done_ahead_stops_nothing_and_leaves_a_daemon_that_starts_as_root() {
 
 #[test]
 fn what_the_daemon_makes_meanwhile_follows_and_what_it_removes_is_nothing() {
-    let Some((_world, host, fake)) = ground(200) else { return };
+    let (_world, host, fake) = ground(200);
     let made = Arc::new(AtomicUsize::new(0));
     let (counter, directory) = (Arc::clone(&made), host.at(OSD).join("current/1.3_head"));
     let daemon = Arc::clone(&fake);
@@ -156,7 +153,7 @@ fn what_the_daemon_makes_meanwhile_follows_and_what_it_removes_is_nothing() {
 fn after_a_crash_at_any_instant_the_daemon_starts_and_the_same_action_ends_it() {
     let mut instants = Vec::new();
     for nth in 0.. {
-        let Some((_world, host, fake)) = ground(12) else { return };
+        let (_world, host, fake) = ground(12);
         let action = own();
         assert_eq!(action.check(&host).unwrap(), Standing::Ready);
         let record = action.prepare(&host).unwrap();
@@ -189,7 +186,7 @@ fn after_a_crash_at_any_instant_the_daemon_starts_and_the_same_action_ends_it() 
 #[test]
 fn after_a_crash_on_the_way_back_the_daemon_starts_and_the_way_back_ends() {
     for nth in 0.. {
-        let Some((_world, host, fake)) = ground(12) else { return };
+        let (_world, host, fake) = ground(12);
         let action = own();
         let record = act(&action, &host).unwrap();
         let ended = crash_nth(&host, nth, |host| drop(action.undo(host, &record, QUIET)));
@@ -218,7 +215,7 @@ fn crash_nth(host: &Host, nth: usize, work: impl FnOnce(&Host)) -> Option<String
 
 #[test]
 fn nothing_outside_of_the_directory_is_given_away() {
-    let Some((world, host, fake)) = ground(20) else { return };
+    let (world, host, fake) = ground(20);
     world.file("/etc/shadow", "root");
     let shadow = host.at("/etc/shadow");
     symlink(&shadow, host.at(OSD).join("current/out")).unwrap();
@@ -227,7 +224,7 @@ fn nothing_outside_of_the_directory_is_given_away() {
     assert_eq!(shadow.metadata().unwrap().uid(), 0);
     assert!(all_are(&host, CEPH));
 
-    let Some((world, host, _fake)) = ground(20) else { return };
+    let (world, host, _fake) = ground(20);
     world.file("/etc/shadow", "root");
     let shadow = host.at("/etc/shadow");
     std::fs::hard_link(&shadow, host.at(OSD).join("current/object")).unwrap();
@@ -241,7 +238,7 @@ fn nothing_outside_of_the_directory_is_given_away() {
 
 #[test]
 fn a_directory_that_is_a_link_or_holds_a_mount_or_a_device_is_refused() {
-    let Some((world, host, fake)) = ground(3) else { return };
+    let (world, host, fake) = ground(3);
     world.file(
         "/proc/self/mountinfo",
         &format!(
@@ -277,7 +274,7 @@ fn a_directory_that_is_a_link_or_holds_a_mount_or_a_device_is_refused() {
 
 #[test]
 fn an_immutable_file_is_named_before_anything_stops() {
-    let Some((_world, host, fake)) = ground(5) else { return };
+    let (_world, host, fake) = ground(5);
     let path = host.at(OSD).join("current/1.2_head/object-2");
     let file = std::fs::File::open(&path).unwrap();
     let immutable = rustix::fs::IFlags::IMMUTABLE;
@@ -295,7 +292,7 @@ fn an_immutable_file_is_named_before_anything_stops() {
 
 #[test]
 fn an_outage_that_grows_too_long_ends_with_the_daemon_as_it_was() {
-    let Some((_world, host, fake)) = ground(200) else { return };
+    let (_world, host, fake) = ground(200);
     let hurried = OwnSwitch { down_ms: 0, ..own().switch.unwrap() };
     let action = CephOwn { switch: Some(hurried), ..own() };
     let failed = act(&action, &host).unwrap_err();
@@ -310,7 +307,7 @@ fn an_outage_that_grows_too_long_ends_with_the_daemon_as_it_was() {
 
 #[test]
 fn one_that_does_not_come_up_as_its_new_user_runs_as_its_old_one() {
-    let Some((_world, host, fake)) = ground(20) else { return };
+    let (_world, host, fake) = ground(20);
     fake.cluster.lock().unwrap().broken_as = Some(CEPH);
     let failed = act(&own(), &host).unwrap_err();
     assert_eq!(code(&failed), "RP5606");
@@ -322,7 +319,7 @@ fn one_that_does_not_come_up_as_its_new_user_runs_as_its_old_one() {
 
 #[test]
 fn nothing_stops_that_may_not_stop_or_would_not_start() {
-    let Some((world, host, fake)) = ground(5) else { return };
+    let (world, host, fake) = ground(5);
     fake.cluster.lock().unwrap().down.insert(4);
     let failed = act(&own(), &host).unwrap_err();
     assert_eq!(code(&failed), "RP5602");
@@ -341,7 +338,7 @@ fn nothing_stops_that_may_not_stop_or_would_not_start() {
 
 #[test]
 fn a_journal_elsewhere_is_given_when_it_is_a_file_and_refused_when_its_device_would_not_stay() {
-    let Some((world, host, _fake)) = ground(5) else { return };
+    let (world, host, _fake) = ground(5);
     world.file("/ssd/journal-0", "x");
     let (journal, link) = (host.at("/ssd/journal-0"), host.at(OSD).join("journal"));
     symlink(&journal, &link).unwrap();
@@ -358,7 +355,7 @@ fn a_journal_elsewhere_is_given_when_it_is_a_file_and_refused_when_its_device_wo
 
 #[test]
 fn files_of_a_third_owner_are_remembered_and_too_many_are_refused() {
-    let Some((_world, host, _fake)) = ground(1_200) else { return };
+    let (_world, host, _fake) = ground(1_200);
     let strange = host.at(OSD).join("current/1.5_head/object-5");
     std::os::unix::fs::lchown(&strange, Some(1000), Some(1001)).unwrap();
     let record = act(&own(), &host).unwrap();
@@ -375,7 +372,7 @@ fn files_of_a_third_owner_are_remembered_and_too_many_are_refused() {
 
 #[test]
 fn a_crash_right_after_the_stop_is_followed_by_a_start_as_it_was() {
-    let Some((_world, host, fake)) = ground(12) else { return };
+    let (_world, host, fake) = ground(12);
     let record = own().prepare(&host).unwrap();
     crash_at(&own(), &host, &record, "ceph-own: stopped");
     assert_eq!(runs_as(&fake), None);
@@ -385,4 +382,38 @@ fn a_crash_right_after_the_stop_is_followed_by_a_start_as_it_was() {
     let cluster = fake.cluster.lock().unwrap();
     // Up first, then judged and done anew.
     assert_eq!((cluster.stops.len(), cluster.starts.len()), (2, 2));
+}
+
+#[test]
+fn one_that_ends_late_runs_as_before_and_keeps_its_files() {
+    let (_world, host, fake) = ground(12);
+    fake.cluster.lock().unwrap().slow.insert("osd.0".to_owned());
+    let failed = std::thread::scope(|scope| {
+        scope.spawn(|| {
+            while fake.cluster.lock().unwrap().stops.is_empty() {
+                std::thread::sleep(std::time::Duration::from_millis(10));
+            }
+            std::thread::sleep(std::time::Duration::from_millis(500));
+            Fake::stop(&fake, "osd.0");
+        });
+        act(&own(), &host).unwrap_err()
+    });
+    assert_eq!(code(&failed), "RP5605");
+    assert!(failed.to_string().contains("it has ended since, and it runs as before"), "{failed}");
+    assert_eq!((top(&host), runs_as(&fake)), (0, Some(0)));
+}
+
+/// P10 on the way back too: nobody but the agent looks there.
+#[test]
+fn the_way_back_stops_nothing_that_may_not_stop() {
+    let (_world, host, fake) = ground(12);
+    let record = act(&own(), &host).unwrap();
+    fake.cluster.lock().unwrap().down.insert(4);
+    let refused = own().undo(&host, &record, QUIET).unwrap_err();
+    assert!(matches!(&refused, ActError::Refused(refusal) if refusal.code == "RP5602"), "{refused}");
+    assert_eq!((runs_as(&fake), fake.cluster.lock().unwrap().stops.len()), (Some(CEPH), 1));
+    assert!(all_are(&host, CEPH));
+    fake.cluster.lock().unwrap().down.clear();
+    own().undo(&host, &record, QUIET).unwrap();
+    assert!(all_are(&host, 0));
 }
