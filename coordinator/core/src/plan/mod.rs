@@ -2,7 +2,7 @@
 //!
 //! Owns what a plan is (`model`), how it is written and proved unchanged (`file`, and
 //! `pieces` of it), what stands in its way (`preflight`), how
-//! it is made (`make`, `host`, `order`) and how it reads (`show`). Never reads a clock or draws a random number: the same
+//! it is made (`make`, `host`, `order`; over a cluster `ceph` and `owner`, of `strand`s) and how it reads (`show`). Never reads a clock or draws a random number: the same
 //! input gives the same bytes.
 
 mod ceph;
@@ -21,6 +21,7 @@ mod remote;
 mod report;
 mod show;
 mod state;
+mod strand;
 mod target;
 mod text;
 

@@ -1,12 +1,12 @@
 //! A plan for a cluster from one release to the next, in the shape that the planner gives it.
 
-use super::{count, hold_id};
+use super::{Made, count, hold, hold_id, made, step, write};
 use crate::ceph::{Layout, NEW_CEPH};
 use replank_ceph::OsdId;
-use replank_common::action::{Action, CephFlags, CephRequire, CephRestart, FileWrite, PackagesInstall};
+use replank_common::action::{Action, CephFlags, CephRequire, CephRestart, PackagesInstall};
 use replank_common::ceph::{CephDaemon, CephFlag, CephKind, Requirement};
 use replank_common::facts::PackageManager;
-use replank_common::ids::{HoldId, HostName, StepId};
+use replank_common::ids::{HostName, StepId};
 use replank_common::version::Version;
 use replank_core::gate::Gate;
 use replank_core::plan::{
@@ -30,53 +30,21 @@ struct Draft<'l> {
     points: Vec<PointOfNoReturn>,
 }
 
-/// What a step is made of, beside its host and name.
-struct Made {
-    stage: Stage,
-    work: Work,
-    undo: Undo,
-    before: Vec<Gate>,
-    after: Vec<Gate>,
-    needs: Vec<Need>,
-}
-
-fn made(stage: Stage, work: Work, undo: Undo, needs: Vec<Need>) -> Made {
-    Made { stage, work, undo, before: Vec::new(), after: Vec::new(), needs }
-}
-
 impl Draft<'_> {
     fn via(&self) -> HostName {
         machine_name(0)
     }
 
     fn add(&mut self, host: usize, what: &str, made: Made) -> Need {
-        let Made { stage, work, undo, before, after, needs } = made;
-        let id = step_id(host, what);
-        self.steps.push(Step {
-            id: id.clone(),
-            host: machine_name(host),
-            stage,
-            title: what.replace('-', " "),
-            work: work.into(),
-            before: [vec![Gate::CensusHolds], before].concat(),
-            after: [vec![Gate::CensusHolds], after].concat(),
-            undo,
-            needs,
-            expected_ms: 2_000,
-            deadline_ms: 30_000,
-        });
+        let step = step(&machine_name(host), what, made, 30_000);
+        let id = step.id.clone();
+        self.steps.push(step);
         Need::Step(id)
     }
 
     fn hold(&mut self, id: &str, needs: Vec<Need>) -> Need {
-        let id: HoldId = hold_id(id);
-        self.holds.push(Hold {
-            id: id.clone(),
-            title: format!("look at it {}", id.to_string().replace('-', " ")),
-            why: "see that clients read and write".to_owned(),
-            needs,
-        });
-        Need::Hold(id)
+        self.holds.push(hold(id, "see that clients read and write", needs));
+        Need::Hold(hold_id(id))
     }
 
     /// A restart of some daemons of one machine. `wave`: all OSDs that may be down meanwhile.
@@ -128,15 +96,6 @@ impl Draft<'_> {
         let work = Work::Act(Action::CephRestart(restart));
         self.add(host, what, Made { before, after, ..made(Stage::Switch, work, undo, needs) })
     }
-}
-
-fn write(name: &str) -> Work {
-    Work::Act(Action::FileWrite(FileWrite {
-        path: format!("/etc/replank-test/{name}").into(),
-        contents: name.to_owned(),
-        mode: 0o644,
-        replace: true,
-    }))
 }
 
 fn daemon(kind: CephKind, id: impl ToString) -> CephDaemon {

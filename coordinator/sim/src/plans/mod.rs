@@ -19,6 +19,8 @@ use std::sync::Arc;
 
 pub const NEW: &str = "11.3.0";
 pub const OLD: &str = "9.0.0";
+/// Why an operator is asked.
+const BEAT: &str = "see that the guests beat";
 
 /// What kind of plan.
 #[derive(Debug, Clone, Copy)]
@@ -80,25 +82,46 @@ fn trial(of: TrialOf) -> Work {
     Work::Act(Action::LibvirtTrial(LibvirtTrial { manager: PackageManager::Apt, of, packages: Vec::new() }))
 }
 
+/// What a step is made of, beside its host and name.
+struct Made {
+    stage: Stage,
+    work: Work,
+    undo: Undo,
+    before: Vec<Gate>,
+    after: Vec<Gate>,
+    needs: Vec<Need>,
+}
+
+fn made(stage: Stage, work: Work, undo: Undo, needs: Vec<Need>) -> Made {
+    Made { stage, work, undo, before: Vec::new(), after: Vec::new(), needs }
+}
+
+/// A step of the host, between two counts of its guests.
+fn step(host: &HostName, what: &str, made: Made, deadline_ms: u64) -> Step {
+    let Made { stage, work, undo, before, after, needs } = made;
+    Step {
+        id: StepId::new(format!("{host}.{what}")).expect("a step's id"),
+        host: host.clone(),
+        stage,
+        title: what.replace('-', " "),
+        work: work.into(),
+        before: [vec![Gate::CensusHolds], before].concat(),
+        after: [vec![Gate::CensusHolds], after].concat(),
+        undo,
+        needs,
+        expected_ms: 2_000,
+        deadline_ms,
+    }
+}
+
 /// One host's steps, each after the one before it.
 fn passage(host: usize, shape: Shape) -> Vec<Step> {
     let version = Version::new(NEW);
     let mut steps: Vec<Step> = Vec::new();
     let mut add = |what: &str, stage, work: Work, undo, before: Vec<Gate>, after: Vec<Gate>| {
         let needs = steps.last().map(|step| Need::Step(step.id.clone())).into_iter().collect();
-        steps.push(Step {
-            id: step_id(host, what),
-            host: host_name(host),
-            stage,
-            title: what.replace('-', " "),
-            work: work.into(),
-            before: [vec![Gate::CensusHolds], before].concat(),
-            after: [vec![Gate::CensusHolds], after].concat(),
-            undo,
-            needs,
-            expected_ms: 2_000,
-            deadline_ms: 20_000,
-        });
+        let made = Made { before, after, ..made(stage, work, undo, needs) };
+        steps.push(step(&host_name(host), what, made, 20_000));
     };
     add("pin", Stage::Prepare, write("pin"), Undo::Borrowed, vec![], vec![]);
     add("try-new", Stage::Prepare, trial(TrialOf::New), Undo::Nothing, vec![], vec![]);
@@ -166,9 +189,9 @@ pub fn plan(shape: Shape) -> Plan {
         .iter()
         .map(|steps| Need::Step(steps.last().expect("a passage has steps").id.clone()))
         .collect();
-    let mut holds = vec![hold("before-canary", prepared)];
+    let mut holds = vec![hold("before-canary", BEAT, prepared)];
     if shape.hosts > shape.canaries {
-        holds.push(hold("after-canary", ends[..shape.canaries].to_vec()));
+        holds.push(hold("after-canary", BEAT, ends[..shape.canaries].to_vec()));
     }
     let mut hosts = Vec::new();
     let mut points_of_no_return = Vec::new();
@@ -216,11 +239,11 @@ pub fn plan(shape: Shape) -> Plan {
     }
 }
 
-fn hold(id: &str, needs: Vec<Need>) -> Hold {
+fn hold(id: &str, why: &str, needs: Vec<Need>) -> Hold {
     Hold {
         id: hold_id(id),
         title: format!("look at it {}", id.replace('-', " ")),
-        why: "see that the guests beat".to_owned(),
+        why: why.to_owned(),
         needs,
     }
 }

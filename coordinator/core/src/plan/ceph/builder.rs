@@ -1,71 +1,17 @@
 //! The plan while it grows: every step after the one before it on its host, and after what its phase needs of other hosts.
 
 use super::ground::Ground;
-use crate::gate::Gate;
-use crate::plan::model::{Hold, Need, PointOfNoReturn, Stage, Step, Undo, Work};
-use replank_common::action::Action;
+use crate::plan::model::{Hold, Need, PointOfNoReturn, Undo, Work};
+pub(super) use crate::plan::strand::Draft;
+use crate::plan::strand::{Strands, Takes};
 use replank_common::ids::{HoldId, HostName, StepId};
-use std::collections::{BTreeMap, BTreeSet};
-
-/// One step before it has its place.
-pub(super) struct Draft {
-    /// The last part of its id.
-    pub(super) what: String,
-    pub(super) stage: Stage,
-    pub(super) title: String,
-    pub(super) work: Work,
-    pub(super) before: Vec<Gate>,
-    pub(super) after: Vec<Gate>,
-    pub(super) undo: Undo,
-    /// Beside the step before it on its host.
-    pub(super) needs: Vec<Need>,
-    /// Added to what the catalog expects of the action: how long the cluster takes to settle.
-    pub(super) settles_ms: u64,
-}
-
-impl Draft {
-    pub(super) fn new(
-        what: impl Into<String>,
-        stage: Stage,
-        title: impl Into<String>,
-        work: Work,
-        undo: Undo,
-    ) -> Self {
-        Self {
-            what: what.into(),
-            stage,
-            title: title.into(),
-            work,
-            before: Vec::new(),
-            after: Vec::new(),
-            undo,
-            needs: Vec::new(),
-            settles_ms: 0,
-        }
-    }
-
-    pub(super) fn act(
-        what: impl Into<String>,
-        stage: Stage,
-        title: impl Into<String>,
-        action: Action,
-        undo: Undo,
-    ) -> Self {
-        Self::new(what, stage, title, Work::Act(action), undo)
-    }
-
-    pub(super) fn needs(mut self, needs: &[Need]) -> Self {
-        self.needs.extend(needs.iter().cloned());
-        self
-    }
-}
+use std::collections::BTreeSet;
 
 pub(super) struct Builder<'g, 'a> {
     pub(super) ground: &'g Ground<'a>,
-    pub(super) steps: Vec<Step>,
+    pub(super) strands: Strands<'a>,
     pub(super) holds: Vec<Hold>,
     pub(super) points: Vec<PointOfNoReturn>,
-    last: BTreeMap<HostName, StepId>,
     /// Hosts in the order in which they are first changed, with wave and lane.
     pub(super) passed: Vec<(HostName, u32, u32)>,
     pub(super) next_wave: u32,
@@ -77,10 +23,9 @@ impl<'g, 'a> Builder<'g, 'a> {
     pub(super) fn new(ground: &'g Ground<'a>) -> Self {
         Self {
             ground,
-            steps: Vec::new(),
+            strands: Strands::new(ground.voyage.fleet, ground.inventory),
             holds: Vec::new(),
             points: Vec::new(),
-            last: BTreeMap::new(),
             passed: Vec::new(),
             next_wave: 0,
             ready: BTreeSet::new(),
@@ -88,46 +33,19 @@ impl<'g, 'a> Builder<'g, 'a> {
     }
 
     pub(super) fn push(&mut self, host: &HostName, draft: Draft) -> StepId {
-        let Draft { what, stage, title, work, mut before, mut after, undo, needs, settles_ms } = draft;
-        let id = StepId::new(format!("{host}.{what}"))
-            .expect("a host name and words of lower-case letters, digits and hyphens make a step id");
-        let (expected_ms, deadline_ms) = self.time(host, &work);
-        if self.has_guests(host) {
-            before.insert(0, Gate::CensusHolds);
-            after.insert(0, Gate::CensusHolds);
-        }
-        let mut all: Vec<Need> = self.last.get(host).cloned().map(Need::Step).into_iter().collect();
-        all.extend(needs);
-        let mut seen = BTreeSet::new();
-        all.retain(|need| seen.insert(need.clone()));
-        self.last.insert(host.clone(), id.clone());
-        self.steps.push(Step {
-            id: id.clone(),
-            host: host.clone(),
-            stage,
-            title,
-            work: work.into(),
-            before,
-            after,
-            undo,
-            needs: all,
-            expected_ms: expected_ms + settles_ms,
-            deadline_ms: deadline_ms + 4 * settles_ms,
-        });
-        id
+        self.push_settling(host, draft, 0)
     }
 
-    /// Guests that run, or may come.
-    fn has_guests(&self, host: &HostName) -> bool {
-        let fleet = self.ground.voyage.fleet;
-        let may_come =
-            fleet.hosts.iter().any(|h| h.name == *host && h.roles.iter().any(|role| role.runs_guests()));
-        may_come || self.guests(host) > 0
+    /// A step after which the cluster takes a while to settle, beside what the catalog expects of the action.
+    pub(super) fn push_settling(&mut self, host: &HostName, draft: Draft, settles_ms: u64) -> StepId {
+        let (expected_ms, deadline_ms) = self.time(host, &draft.work);
+        let takes =
+            Takes { expected_ms: expected_ms + settles_ms, deadline_ms: deadline_ms + 4 * settles_ms };
+        self.strands.push(host, draft, takes)
     }
 
     pub(super) fn guests(&self, host: &HostName) -> u32 {
-        let guests = self.ground.facts(host).map_or(0, |facts| facts.census.guests.len());
-        u32::try_from(guests).unwrap_or(u32::MAX)
+        self.strands.guests(host)
     }
 
     fn time(&self, host: &HostName, work: &Work) -> (u64, u64) {
@@ -143,10 +61,6 @@ impl<'g, 'a> Builder<'g, 'a> {
             .expect("a loaded catalog has a time for every kind of work");
         let percent = u64::from(voyage.fleet.pace.deadline_percent);
         time.of(u64::from(self.guests(host)), work.packages(), percent)
-    }
-
-    pub(super) fn last_of(&self, host: &HostName) -> Option<Need> {
-        self.last.get(host).cloned().map(Need::Step)
     }
 
     pub(super) fn hold(&mut self, id: &str, title: String, why: String, needs: Vec<Need>) -> Need {

@@ -197,8 +197,7 @@ impl Builder<'_, '_> {
         let mut draft = Draft::act(what, Stage::Switch, title, action, undo).needs(&needs);
         draft.before = before;
         draft.after = after;
-        draft.settles_ms = settles_ms;
-        self.push(host, draft)
+        self.push_settling(host, draft, settles_ms)
     }
 
     pub(super) fn consents(&self) -> Vec<String> {
@@ -216,7 +215,7 @@ impl Builder<'_, '_> {
 
     /// Everything that the host has borrowed, in the opposite order.
     pub(super) fn give_back(&mut self, host: &HostName, needs: &[Need]) {
-        let own = self.steps.iter().filter(|step| step.host == *host && step.undo == Undo::Borrowed);
+        let own = self.strands.steps.iter().filter(|step| step.host == *host && step.undo == Undo::Borrowed);
         let borrowed: Vec<StepId> = own.map(|step| step.id.clone()).collect();
         let prefix = format!("{host}.");
         for step in borrowed.into_iter().rev() {

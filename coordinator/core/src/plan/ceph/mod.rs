@@ -69,7 +69,7 @@ pub(super) fn plan(input: &Input<'_>, goal: &CephTarget) -> Result<(Plan, PlanRe
         holds: builder.holds,
         points_of_no_return: builder.points,
         osd_waves: summary::osd_waves(&ground),
-        steps: builder.steps,
+        steps: builder.strands.steps,
         findings: findings.clone(),
     };
     let report =

@@ -82,14 +82,14 @@ impl<'a> Builder<'_, 'a> {
             let lanes = self.ground.voyage.fleet.pace.staging_parallel as usize;
             let before = ends.len().checked_sub(lanes).and_then(|at| ends.get(at)).cloned();
             self.prepare_host(&host.name, facts, before.as_slice());
-            ends.extend(self.last_of(&host.name));
+            ends.extend(self.strands.last_of(&host.name));
         }
     }
 
     fn borrow(&mut self) -> Front {
         let via = self.ground.via.clone();
-        let prepared: Vec<Need> = self.steps.iter().map(|step| Need::Step(step.id.clone())).collect();
-        let prepared = last_of_each(prepared, &self.steps);
+        let prepared: Vec<Need> = self.strands.steps.iter().map(|step| Need::Step(step.id.clone())).collect();
+        let prepared = last_of_each(prepared, &self.strands.steps);
         self.pass(&via, 0, 0);
         self.next_wave = 1;
         let first = self.first_restart();
@@ -270,7 +270,8 @@ impl<'a> Builder<'_, 'a> {
     /// A name for one more such step on the host.
     fn numbered(&self, host: &HostName, what: &str) -> String {
         let name = format!(".{what}");
-        let alike = self.steps.iter().filter(|step| step.host == *host && step.id.as_str().contains(&name));
+        let alike =
+            self.strands.steps.iter().filter(|step| step.host == *host && step.id.as_str().contains(&name));
         match alike.count() {
             0 => what.to_owned(),
             before => format!("{what}-{}", before + 1),
@@ -338,8 +339,10 @@ impl<'a> Builder<'_, 'a> {
 
     /// Hosts whose daemons are new and whose packages are not all.
     fn leftover_packages(&mut self, hosts: &[&FleetHost]) {
-        let needs: Vec<Need> =
-            last_of_each(self.steps.iter().map(|step| Need::Step(step.id.clone())).collect(), &self.steps);
+        let needs: Vec<Need> = last_of_each(
+            self.strands.steps.iter().map(|step| Need::Step(step.id.clone())).collect(),
+            &self.strands.steps,
+        );
         for host in hosts {
             if !self.is_ready(&host.name) {
                 let wave = self.next_wave;

@@ -12,12 +12,14 @@ use super::finding::is_blocker;
 use super::make::{Input, digests, untouched};
 use super::model::{PLAN_FORMAT, Plan, PlannedHost, PlannedPace, Way};
 use super::report::{PlanReport, Refused};
+use super::strand::Strands;
 use super::text::count;
 use crate::fleet_file::{FleetFile, OwnershipTarget};
 use crate::inventory::Inventory;
 use plot::Plot;
 use replank_common::ceph::CephKind;
 use replank_common::finding::Finding;
+use replank_common::ids::HostName;
 
 /// # Errors
 /// [`Refused`] with every finding of the preflight, when at least one of them blocks.
@@ -31,13 +33,13 @@ pub(super) fn plan(input: &Input<'_>, goal: &OwnershipTarget) -> Result<(Plan, P
     let ordered = order::build(&plot, catalog);
     let (mut hosts, mut already_done) = (Vec::new(), Vec::new());
     for (wave, name) in (0..).zip(&ordered.passed) {
-        hosts.push(planned(&plot, name, wave, false));
+        hosts.push(planned(&ordered.strands, name, wave, false));
     }
     for host in
         fleet.hosts.iter().filter(|host| fleet.takes_part(host) && !ordered.passed.contains(&host.name))
     {
         already_done.push(host.name.clone());
-        hosts.push(planned(&plot, &host.name, 0, true));
+        hosts.push(planned(&ordered.strands, &host.name, 0, true));
     }
     let plan = Plan {
         format: PLAN_FORMAT,
@@ -51,7 +53,7 @@ pub(super) fn plan(input: &Input<'_>, goal: &OwnershipTarget) -> Result<(Plan, P
         holds: ordered.holds,
         points_of_no_return: Vec::new(),
         osd_waves: None,
-        steps: ordered.steps,
+        steps: ordered.strands.steps,
         findings: findings.clone(),
     };
     let report =
@@ -63,18 +65,13 @@ pub(super) fn preflight(fleet: &FleetFile, goal: &OwnershipTarget, inventory: &I
     survey::survey(fleet, goal, inventory, Plot::new(fleet, goal, inventory).as_ref())
 }
 
-fn planned(
-    plot: &Plot<'_>,
-    name: &replank_common::ids::HostName,
-    wave: u32,
-    already_done: bool,
-) -> PlannedHost {
+fn planned(strands: &Strands<'_>, name: &HostName, wave: u32, already_done: bool) -> PlannedHost {
     PlannedHost {
         name: name.clone(),
         way: Way::InPlace,
         wave,
         lane: 0,
-        guests: plot.guests(name),
+        guests: strands.guests(name),
         already_done,
     }
 }

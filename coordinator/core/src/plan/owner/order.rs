@@ -13,7 +13,8 @@
 use super::plot::{Owned, Plot, hosts, matched_sections};
 use crate::catalog::{Catalog, Time};
 use crate::gate::Gate;
-use crate::plan::model::{Hold, Need, Stage, Step, Undo, Work};
+use crate::plan::model::{Hold, Need, Stage, Undo, Work};
+use crate::plan::strand::{Draft, Strands, Takes};
 use replank_common::action::{Action, CephOwn, Dialect, FileEdit, OwnSwitch, Setting};
 use replank_common::ceph::{CephDaemon, CephKind};
 use replank_common::ids::{HoldId, HostName, StepId};
@@ -30,8 +31,8 @@ const START_MS: u64 = 300_000;
 /// How long groups take to be clean after one OSD was away for some minutes.
 const SETTLES_MS: u64 = 60_000;
 
-pub(super) struct Ordered {
-    pub(super) steps: Vec<Step>,
+pub(super) struct Ordered<'a> {
+    pub(super) strands: Strands<'a>,
     pub(super) holds: Vec<Hold>,
     /// Hosts in the order in which they are first changed.
     pub(super) passed: Vec<HostName>,
@@ -40,8 +41,7 @@ pub(super) struct Ordered {
 struct Builder<'p, 'a> {
     plot: &'p Plot<'a>,
     catalog: &'p Catalog,
-    ordered: Ordered,
-    last: BTreeMap<HostName, StepId>,
+    ordered: Ordered<'a>,
     /// The hold behind which the next thing lies, and the daemon that was switched last.
     hold: Option<Need>,
     switched: Option<Need>,
@@ -49,30 +49,10 @@ struct Builder<'p, 'a> {
     ahead_ends: Vec<Need>,
 }
 
-/// One step before it has its place.
-struct Draft {
-    what: String,
-    stage: Stage,
-    title: String,
-    work: Work,
-    before: Vec<Gate>,
-    after: Vec<Gate>,
-    undo: Undo,
-    needs: Vec<Need>,
-    time: Time,
-}
-
-pub(super) fn build(plot: &Plot<'_>, catalog: &Catalog) -> Ordered {
-    let ordered = Ordered { steps: Vec::new(), holds: Vec::new(), passed: Vec::new() };
-    let mut builder = Builder {
-        plot,
-        catalog,
-        ordered,
-        last: BTreeMap::new(),
-        hold: None,
-        switched: None,
-        ahead_ends: Vec::new(),
-    };
+pub(super) fn build<'a>(plot: &Plot<'a>, catalog: &Catalog) -> Ordered<'a> {
+    let strands = plot.strands();
+    let ordered = Ordered { strands, holds: Vec::new(), passed: Vec::new() };
+    let mut builder = Builder { plot, catalog, ordered, hold: None, switched: None, ahead_ends: Vec::new() };
     if plot.foreign().next().is_some() {
         builder.begin();
     }
@@ -92,18 +72,10 @@ impl<'a> Builder<'_, 'a> {
     fn begin(&mut self) {
         let via = self.plot.via.clone();
         let mons = self.plot.cluster.quorum.mons.keys().cloned().collect();
-        let look = Draft {
-            what: "look-at-mons".to_owned(),
-            stage: Stage::Keep,
-            title: "see that every MON is in quorum".to_owned(),
-            work: Work::Observe,
-            before: Vec::new(),
-            after: vec![Gate::MonsInQuorum { mons, via: via.clone() }],
-            undo: Undo::Nothing,
-            needs: Vec::new(),
-            time: self.time("observe"),
-        };
-        let seen = self.push(&via, look);
+        let title = "see that every MON is in quorum";
+        let mut look = Draft::new("look-at-mons", Stage::Keep, title, Work::Observe, Undo::Nothing);
+        look.after = vec![Gate::MonsInQuorum { mons, via: via.clone() }];
+        let seen = self.push(&via, look, &self.time("observe"));
         let first =
             self.plot.foreign().next().map_or_else(String::new, |owned| owned.fact.daemon.to_string());
         let why = "nothing has been changed yet. The first daemon is stopped, its files change their owner, and it starts as the user ceph; whatever goes wrong with it, it is started as root again";
@@ -131,7 +103,7 @@ impl<'a> Builder<'_, 'a> {
             self.ahead(host, owned, before.as_slice());
         }
         if osds > 0 {
-            self.ahead_ends.extend(self.last.get(host).cloned().map(Need::Step));
+            self.ahead_ends.extend(self.ordered.strands.last_of(host));
         }
         for owned in rest {
             self.first_osd(owned);
@@ -160,19 +132,11 @@ impl<'a> Builder<'_, 'a> {
         if owned.fact.daemon.kind != CephKind::Osd {
             return;
         }
-        let needs = needs.iter().cloned().chain(self.hold.clone()).collect();
-        let draft = Draft {
-            what: format!("own-ahead-{}", word(&owned.fact.daemon)),
-            stage: Stage::Switch,
-            title: format!("give the files of {} to the user ceph while it runs, gently", owned.fact.daemon),
-            work: Work::Act(action),
-            before: Vec::new(),
-            after: Vec::new(),
-            undo: Undo::Record,
-            needs,
-            time: self.time("ceph-own"),
-        };
-        self.push(host, draft);
+        let what = format!("own-ahead-{}", word(&owned.fact.daemon));
+        let title = format!("give the files of {} to the user ceph while it runs, gently", owned.fact.daemon);
+        let mut draft = Draft::act(what, Stage::Switch, title, action, Undo::Record).needs(needs);
+        draft.needs.extend(self.hold.clone());
+        self.push(host, draft, &self.time("ceph-own"));
     }
 
     fn switch(&mut self, host: &HostName, owned: &Owned<'_>) {
@@ -207,21 +171,14 @@ impl<'a> Builder<'_, 'a> {
         }
         let (own, restart) = (self.time("ceph-own"), self.time("ceph-restart"));
         let time = Time { expected_ms: restart.expected_ms + SETTLES_MS, ..own };
-        let needs = self.hold.iter().chain(&self.switched).cloned().collect();
-        let draft = Draft {
-            what: format!("own-{}", word(daemon)),
-            stage: Stage::Switch,
-            title: format!(
-                "stop {daemon}, give it what it made meanwhile and its directory, and start it as the user ceph"
-            ),
-            work: Work::Act(action),
-            before,
-            after,
-            undo: Undo::Record,
-            needs,
-            time,
-        };
-        let step = self.push(host, draft);
+        let title = format!(
+            "stop {daemon}, give it what it made meanwhile and its directory, and start it as the user ceph"
+        );
+        let what = format!("own-{}", word(daemon));
+        let mut draft = Draft::act(what, Stage::Switch, title, action, Undo::Record);
+        (draft.before, draft.after) = (before, after);
+        draft.needs.extend(self.hold.iter().chain(&self.switched).cloned());
+        let step = self.push(host, draft, &time);
         self.switched = Some(Need::Step(step));
     }
 
@@ -248,20 +205,11 @@ impl<'a> Builder<'_, 'a> {
         if !settings.is_empty() {
             let edit =
                 FileEdit { path: PathBuf::from(CEPH_CONF), dialect: Dialect::Ceph, settings, create: false };
-            let draft = Draft {
-                what: "drop-setuser-match-path".to_owned(),
-                stage: Stage::Verify,
-                title:
-                    "take `setuser match path` out of ceph.conf: every daemon of the host is the user ceph's"
-                        .to_owned(),
-                work: Work::Act(Action::FileEdit(edit)),
-                before: Vec::new(),
-                after: Vec::new(),
-                undo: Undo::Record,
-                needs: Vec::new(),
-                time: self.time("file-edit"),
-            };
-            self.push(host, draft);
+            let title =
+                "take `setuser match path` out of ceph.conf: every daemon of the host is the user ceph's";
+            let action = Action::FileEdit(edit);
+            let draft = Draft::act("drop-setuser-match-path", Stage::Verify, title, action, Undo::Record);
+            self.push(host, draft, &self.time("file-edit"));
         }
         let mut by_version: BTreeMap<String, Vec<CephDaemon>> = BTreeMap::new();
         for owned in own {
@@ -276,18 +224,10 @@ impl<'a> Builder<'_, 'a> {
             daemons,
             version: replank_common::version::Version::new(version),
         };
-        let draft = Draft {
-            what: "verify".to_owned(),
-            stage: Stage::Verify,
-            title: "see that every daemon of the host runs what it ran, by its process".to_owned(),
-            work: Work::Observe,
-            before: Vec::new(),
-            after: by_version.into_iter().map(gate).collect(),
-            undo: Undo::Nothing,
-            needs: Vec::new(),
-            time: self.time("observe"),
-        };
-        self.push(host, draft);
+        let title = "see that every daemon of the host runs what it ran, by its process";
+        let mut draft = Draft::new("verify", Stage::Verify, title, Work::Observe, Undo::Nothing);
+        draft.after = by_version.into_iter().map(gate).collect();
+        self.push(host, draft, &self.time("observe"));
     }
 
     fn hold_here(&mut self, id: &str, title: String, why: &str) {
@@ -305,42 +245,13 @@ impl<'a> Builder<'_, 'a> {
         self.catalog.times.get(kind).cloned().expect("a loaded catalog has a time for every kind of work")
     }
 
-    fn push(&mut self, host: &HostName, draft: Draft) -> StepId {
-        let Draft { what, stage, title, work, mut before, mut after, undo, needs, time } = draft;
-        let id = StepId::new(format!("{host}.{what}"))
-            .expect("a host name and words of lower-case letters, digits and hyphens make a step id");
-        let guests = self.plot.guests(host);
-        let roles = self.plot.fleet.hosts.iter().find(|known| known.name == *host);
-        let may_come = roles.is_some_and(|known| known.roles.iter().any(|role| role.runs_guests()));
-        if guests > 0 || may_come {
-            before.insert(0, Gate::CensusHolds);
-            after.insert(0, Gate::CensusHolds);
-        }
-        let mut all: Vec<Need> = self.last.get(host).cloned().map(Need::Step).into_iter().collect();
-        for need in needs {
-            if !all.contains(&need) {
-                all.push(need);
-            }
-        }
-        self.last.insert(host.clone(), id.clone());
+    fn push(&mut self, host: &HostName, draft: Draft, time: &Time) -> StepId {
         if !self.ordered.passed.contains(host) {
             self.ordered.passed.push(host.clone());
         }
         let percent = u64::from(self.plot.fleet.pace.deadline_percent);
-        let for_guests = time.per_guest_ms * u64::from(guests);
-        self.ordered.steps.push(Step {
-            id: id.clone(),
-            host: host.clone(),
-            stage,
-            title,
-            work: work.into(),
-            before,
-            after,
-            undo,
-            needs: all,
-            expected_ms: time.expected_ms + for_guests,
-            deadline_ms: (time.deadline_ms + 2 * for_guests) * percent / 100,
-        });
-        id
+        let guests = u64::from(self.ordered.strands.guests(host));
+        let (expected_ms, deadline_ms) = time.of(guests, draft.work.packages(), percent);
+        self.ordered.strands.push(host, draft, Takes { expected_ms, deadline_ms })
     }
 }

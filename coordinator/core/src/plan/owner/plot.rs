@@ -2,6 +2,7 @@
 
 use crate::fleet_file::{Canary, FleetFile, FleetHost, OwnershipTarget};
 use crate::inventory::{CephInventory, Inventory};
+use crate::plan::strand::Strands;
 use replank_ceph::redundancy::Consents;
 use replank_ceph::seen::Cluster;
 use replank_common::facts::{CephDaemonFact, CephFacts, CephUser, Facts};
@@ -73,9 +74,9 @@ impl<'a> Plot<'a> {
         self.inventory.hosts.get(host)
     }
 
-    pub(super) fn guests(&self, host: &HostName) -> u32 {
-        let guests = self.facts(host).map_or(0, |facts| facts.census.guests.len());
-        u32::try_from(guests).unwrap_or(u32::MAX)
+    /// None yet.
+    pub(super) fn strands(&self) -> Strands<'a> {
+        Strands::new(self.fleet, self.inventory)
     }
 }
 

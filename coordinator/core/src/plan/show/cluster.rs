@@ -86,6 +86,15 @@ fn is_of_owners(plan: &Plan) -> bool {
     plan.steps.iter().any(|step| matches!(&*step.work, Work::Act(Action::CephOwn(_))))
 }
 
+/// The holds that lie before the step and before none of those that were told.
+fn reached<'p>(step: &'p Step, told: &mut BTreeSet<&'p HoldId>) -> Vec<&'p HoldId> {
+    let holds = step.needs.iter().filter_map(|need| match need {
+        Need::Hold(hold) => Some(hold),
+        Need::Step(_) => None,
+    });
+    holds.filter(|hold| told.insert(hold)).collect()
+}
+
 /// A change of owner in a few lines: holds, and between them hosts with their daemons.
 fn owners(plan: &Plan) -> Vec<String> {
     let mut items: Vec<String> = Vec::new();
@@ -98,13 +107,9 @@ fn owners(plan: &Plan) -> Vec<String> {
         }
     };
     for step in &plan.steps {
-        for need in &step.needs {
-            if let Need::Hold(hold) = need
-                && told.insert(hold)
-            {
-                close(&mut open, &mut items);
-                items.push(format!("Hold {hold}: the run waits for you."));
-            }
+        for hold in reached(step, &mut told) {
+            close(&mut open, &mut items);
+            items.push(format!("Hold {hold}: the run waits for you."));
         }
         let Work::Act(Action::CephOwn(own)) = &*step.work else { continue };
         if own.switch.is_none() {
@@ -163,13 +168,9 @@ pub(super) fn sequence(page: &mut Page, plan: &Plan) {
         ));
     }
     for step in &plan.steps {
-        for need in &step.needs {
-            if let Need::Hold(hold) = need
-                && told.insert(hold)
-            {
-                close(&mut open, &mut items);
-                items.push(format!("Hold {hold}: the run waits for you."));
-            }
+        for hold in reached(step, &mut told) {
+            close(&mut open, &mut items);
+            items.push(format!("Hold {hold}: the run waits for you."));
         }
         match &*step.work {
             Work::Act(Action::CephFlags(flags)) => {
