@@ -2,7 +2,7 @@
 
 use crate::field::Field;
 use anyhow::Result;
-use replank_lab::Kind;
+use replank_lab::Host;
 use std::fmt::Write;
 
 /// What the fleet file of a cluster says; every field has the value of the plain voyage.
@@ -34,10 +34,6 @@ impl CephFleet {
         pins.retain(|(name, _)| !self.more_packages.iter().any(|(more, _)| more == name));
         pins.extend(self.more_packages.iter().map(|(name, version)| (name.as_str(), version.as_str())));
         pins.sort_unstable();
-        let hosts: Vec<_> = field.lab.hosts().iter().filter(|host| host.kind() == Kind::Ceph).collect();
-        let quoted = |words: &mut dyn Iterator<Item = &str>| {
-            words.map(|word| format!("\"{word}\"")).collect::<Vec<_>>().join(", ")
-        };
         let mut text = format!(
             r#"[fleet]
 name = "{name}"
@@ -57,7 +53,7 @@ packages = [
 "#,
             name = field.lab.name(),
             canary = self.canary,
-            admin = quoted(&mut hosts.iter().map(|host| host.name())),
+            admin = quoted(&mut field.hosts().map(Host::name)),
             consent = quoted(&mut self.consent.iter().map(String::as_str)),
         );
         for (name, version) in pins {
@@ -74,14 +70,31 @@ suite = "./"
 options = ["trusted=yes"]
 "#,
         );
-        for host in hosts {
-            let (name, address) = (host.name(), host.address());
-            write!(
-                text,
-                "\n[[host]]\nname = \"{name}\"\nroles = [\"ceph-mon\", \"ceph-mgr\", \"ceph-osd\"]\naddress = \"{address}\"\n"
-            )?;
-        }
+        text.push_str(&hosts_text(field));
         text.push_str(&self.more);
         Ok(text)
     }
+}
+
+/// The file that asks for a change of owner.
+pub fn ownership_text(field: &Field) -> String {
+    let admin = quoted(&mut field.hosts().map(Host::name));
+    format!(
+        "[fleet]\nname = \"{name}\"\n\n[pace]\nstaging_parallel = 2\n\n[ceph-ownership]\nadmin = [{admin}]\n{hosts}",
+        name = field.lab.name(),
+        hosts = hosts_text(field),
+    )
+}
+
+fn quoted(words: &mut dyn Iterator<Item = &str>) -> String {
+    words.map(|word| format!("\"{word}\"")).collect::<Vec<_>>().join(", ")
+}
+
+fn hosts_text(field: &Field) -> String {
+    field.hosts().fold(String::new(), |text, host| {
+        let (name, address) = (host.name(), host.address());
+        format!(
+            "{text}\n[[host]]\nname = \"{name}\"\nroles = [\"ceph-mon\", \"ceph-mgr\", \"ceph-osd\"]\naddress = \"{address}\"\n"
+        )
+    })
 }

@@ -2,6 +2,7 @@
 
 use crate::field::Field;
 use anyhow::{Context, Result, ensure};
+use std::collections::BTreeSet;
 
 /// One daemon that answers at its admin socket.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -47,6 +48,18 @@ pub fn running(field: &Field) -> Result<Vec<Running>> {
 pub fn flags(field: &Field) -> Result<String> {
     let dump = field.cluster()?.ask(&["osd", "dump"])?;
     Ok(dump["flags"].as_str().context("the map has no flags")?.to_owned())
+}
+
+/// What an operator or a run has set for the cluster's daemons, as `SECTION NAME VALUE`; what managers keep for themselves is left out.
+///
+/// # Errors
+/// The cluster does not answer.
+pub fn settings(field: &Field) -> Result<BTreeSet<String>> {
+    let dump = field.cluster()?.ask(&["config", "dump"])?;
+    let lines = dump.as_array().context("the settings are no list")?;
+    let word = |line: &serde_json::Value, key: &str| line[key].as_str().unwrap_or_default().to_owned();
+    let all = lines.iter().filter(|line| !word(line, "name").starts_with("mgr/"));
+    Ok(all.map(|line| ["section", "name", "value"].map(|key| word(line, key)).join(" ")).collect())
 }
 
 /// The release that the cluster requires of its OSDs.

@@ -1,6 +1,6 @@
 //! Hosts, coordinator and agents, set up as an operator would.
 
-use crate::ceph_fleet::CephFleet;
+use crate::ceph_fleet::{self, CephFleet};
 use crate::coordinator::{Coordinator, PORT};
 use crate::fleet::Fleet;
 use crate::packages::Packages;
@@ -359,6 +359,14 @@ impl Field {
     /// What `replank plan` said.
     pub fn plan_ceph(&self, fleet: &CephFleet) -> Result<String> {
         self.plan_of(&self.write_fleet_file(&fleet.text(self)?)?)
+    }
+
+    /// Plans the change of owner of the cluster's files; gives the plan file's path.
+    ///
+    /// # Errors
+    /// What `replank plan` said.
+    pub fn plan_ceph_ownership(&self) -> Result<String> {
+        self.plan_of(&self.write_fleet_file(&ceph_fleet::ownership_text(self))?)
     }
 
     fn plan_of(&self, fleet_file: &str) -> Result<String> {

@@ -147,6 +147,14 @@ pub struct Step {
     pub deadline_ms: u64,
 }
 
+impl Step {
+    /// All must pass before it is taken back: the count, and what says that daemons may stop, for they stop once more (P10).
+    pub fn gates_back(&self) -> Vec<Gate> {
+        let stops = self.before.iter().filter(|gate| matches!(gate, Gate::OsdsMayStop { .. }));
+        [Gate::CensusHolds].into_iter().chain(stops.cloned()).collect()
+    }
+}
+
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Work {

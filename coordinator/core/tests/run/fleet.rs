@@ -81,7 +81,11 @@ const START_MS: u64 = 1_000_000;
 
 impl Fleet {
     pub fn new(shape: Shape, guests: u128, seed: u64) -> Self {
-        let index = plans::index(shape);
+        Self::sailing(plans::index(shape), shape, guests, seed)
+    }
+
+    /// With a plan that is one of the shape but for its gates.
+    pub fn sailing(index: Arc<Index>, shape: Shape, guests: u128, seed: u64) -> Self {
         let hosts = (0..shape.hosts)
             .map(|host| SimHost::new(plans::host_name(host), host as u128 + 1, guests))
             .collect();

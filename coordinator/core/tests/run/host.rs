@@ -63,6 +63,8 @@ pub struct SimHost {
     /// The old libvirt cannot read a guest: guards refuse.
     pub way_back_closed: bool,
     pub guards_asked: BTreeSet<ActionId>,
+    /// What it answers when it is asked whether OSDs may stop.
+    pub cluster: ReadingValue,
 }
 
 impl SimHost {
@@ -88,6 +90,7 @@ impl SimHost {
             disagrees_since: None,
             way_back_closed: false,
             guards_asked: BTreeSet::new(),
+            cluster: ReadingValue::CannotTell { why: "it is no cluster".to_owned() },
         };
         for guest in 0..guests {
             host.start_guest(GuestUuid(Uuid::from_u128(number * 1000 + guest + 1)), GuestState::Running);
@@ -203,10 +206,10 @@ impl SimHost {
             ReadingRequest::LibvirtTcp { .. } => {
                 ReadingValue::LibvirtTcp { answered: peer_answers, detail: "refused".to_owned() }
             }
+            ReadingRequest::CephStop { .. } => self.cluster.clone(),
             ReadingRequest::EmulatorForNewGuests { .. }
             | ReadingRequest::Facts
             | ReadingRequest::CephDaemons
-            | ReadingRequest::CephStop { .. }
             | ReadingRequest::CephSettle { .. }
             | ReadingRequest::CephMap
             | ReadingRequest::CephMons

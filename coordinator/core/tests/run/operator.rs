@@ -1,11 +1,17 @@
 //! Operators: what they may ask for when, and what they are told when not.
 
 use crate::fleet::Fleet;
-use crate::plans::{self, Shape, hold_id, step_id};
+use crate::plans::{self, Shape, hold_id, host_name, step_id};
+use replank_ceph::OsdId;
+use replank_ceph::documents::{OsdDump, PgDump, QuorumStatus};
+use replank_ceph::seen::{Seen, Stop};
 use replank_common::ids::GuestUuid;
+use replank_common::reading::ReadingValue;
+use replank_core::gate::Gate;
 use replank_core::plan::Stage;
 use replank_core::run::event::MAX_CLOSED;
-use replank_core::run::{End, Event, Operate, OperatorRefusal, Phase};
+use replank_core::run::{End, Event, Index, Operate, OperatorRefusal, Phase};
+use std::sync::Arc;
 
 /// A patient operator: approves what is reached, retries what is held, acknowledges what is lost. Until the run ends.
 pub fn see_it_through(fleet: &mut Fleet, limit_ms: u64) {
@@ -239,6 +245,53 @@ fn a_host_stopped_between_switch_and_guard_is_guarded_all_the_same() {
     assert!(fleet.hosts[0].libvirtd_new, "nothing was taken back");
     see_it_through(&mut fleet, 600_000);
     assert_eq!(fleet.watcher.end, Some(End::Completed), "and the run went on from where it was");
+}
+
+/// The answer of a cluster with one OSD and no data.
+fn one_osd() -> ReadingValue {
+    let map = br#"{"epoch": 9, "flags": "", "pools": [], "osds": [
+        {"osd": 0, "up": 1, "in": 1, "up_from": 5, "state": ["exists"], "public_addr": "10.0.0.1:6800/1"}]}"#;
+    let quorum = br#"{"quorum_names": ["a"], "monmap": {"mons": [{"rank": 0, "name": "a", "addr": "10.0.0.2:6789/0"}]}}"#;
+    let osds = OsdDump::read("osd.json", map).unwrap();
+    let pgs = PgDump::read("pg.json", br#"{"pg_stats": []}"#).unwrap();
+    let quorum = QuorumStatus::read("quorum.json", quorum).unwrap();
+    let stop = Stop::new(osds, pgs, quorum, None, [OsdId(0)].into());
+    ReadingValue::Ceph(Seen::Stop(Box::new(stop)).to_text())
+}
+
+/// P10: what stops daemons on the way there stops them on the way back, and waits for the same.
+#[test]
+fn the_way_back_waits_until_daemons_may_stop() {
+    let shape = Shape::of(1);
+    let mut plan = plans::plan(shape);
+    let via = host_name(0);
+    let gate = Gate::OsdsMayStop { osds: vec![0], mons: Vec::new(), consents: Vec::new(), via };
+    let id = step_id(0, "keep");
+    plan.steps.iter_mut().find(|step| step.id == id).unwrap().before.push(gate);
+    let index = Arc::new(Index::new(plans::plan_id(), plan).unwrap());
+    let mut fleet = Fleet::sailing(index, shape, 1, 1);
+    fleet.hosts[0].cluster = one_osd();
+    see_it_through(&mut fleet, 600_000);
+    assert_eq!(fleet.watcher.end, Some(End::Completed));
+
+    fleet.hosts[0].cluster = ReadingValue::CannotTell { why: "no quorum".to_owned() };
+    fleet.operate(Operate::Rollback { to: None }).unwrap();
+    assert!(
+        !fleet.run_until(300_000, |f| f.machine().state().finished() == Some(End::RolledBack { to: None }))
+    );
+    let why = fleet.machine().view(fleet.now).unwrap().why();
+    assert!(why.contains(&format!("{id} is not taken back")) && why.contains("no quorum"), "{why}");
+    let changed = fleet.changed(0);
+    assert!(changed.iter().any(|step| step.contains("keep")), "{changed:?}");
+    assert!(
+        !changed.iter().any(|step| step.contains("anchor")),
+        "what came after it is taken back: {changed:?}"
+    );
+
+    fleet.hosts[0].cluster = one_osd();
+    assert!(
+        fleet.run_until(300_000, |f| f.machine().state().finished() == Some(End::RolledBack { to: None }))
+    );
 }
 
 #[test]

@@ -19,6 +19,7 @@ fn main() -> Result<()> {
     print!("{}", cluster.admin().must(&["ceph", "status"])?);
     print!("{}", cluster.admin().must(&["ceph", "versions"])?);
     let flags_before = cluster_proof::flags(&field)?;
+    let settings_before = cluster_proof::settings(&field)?;
 
     say(
         "a client writes numbered records to an image on each pool, each after the one before it was acknowledged",
@@ -54,6 +55,9 @@ fn main() -> Result<()> {
     let flags = cluster_proof::flags(&field)?;
     println!("flags before: {flags_before}\nflags after:  {flags}");
     ensure!(flags == flags_before, "the flags are not what they were");
+    let settings = cluster_proof::settings(&field)?;
+    println!("settings of the cluster before and after: {}", settings.len());
+    ensure!(settings == settings_before, "settings were {settings_before:?} and are {settings:?}");
     cluster.wait_for_clean(Duration::from_secs(60))?;
 
     let verdict = writer.finish()?;

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 /// Three hosts install packages one after the other, a minute each and three on a busy machine; then three waves.
 const VOYAGE: Duration = Duration::from_secs(1500);
 
-/// P7, P8, P10: every daemon is new by its running process, the release is required after approval, flags are as before, and the client
+/// P7, P8, P10: every daemon is new by its running process, the release is required after approval, flags and settings are as before, and the client
 /// lost nothing.
 #[test]
 fn nautilus_to_pacific_under_load() -> Result<()> {
@@ -17,6 +17,7 @@ fn nautilus_to_pacific_under_load() -> Result<()> {
     let cluster = field.cluster()?;
     let writer = Writer::start(cluster)?;
     let before = cluster_proof::flags(&field)?;
+    let settings = cluster_proof::settings(&field)?;
 
     let plan = field.plan_ceph(&CephFleet::default())?;
     let since = Instant::now();
@@ -33,6 +34,8 @@ fn nautilus_to_pacific_under_load() -> Result<()> {
     ensure!(required == "pacific", "the cluster requires {required}");
     let flags = cluster_proof::flags(&field)?;
     ensure!(flags == before, "flags were {before} and are {flags}");
+    let now = cluster_proof::settings(&field)?;
+    ensure!(now == settings, "settings were {settings:?} and are {now:?}");
     cluster.wait_for_clean(Duration::from_secs(60))?;
 
     let verdict = writer.finish()?;

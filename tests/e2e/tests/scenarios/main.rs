@@ -8,6 +8,7 @@ mod lab_agent_dies;
 mod lab_agent_package;
 mod lab_ceph_attacks;
 mod lab_ceph_field;
+mod lab_ceph_ownership;
 mod lab_ceph_voyage;
 mod lab_coordinator_dies;
 mod lab_halt;

@@ -133,10 +133,14 @@ impl Machine {
         self.asking.remove(&host);
         let index = self.state.index.clone();
         let step = index.step_at(asking.step);
-        let gates: &[Gate] = match asking.when {
+        let back;
+        let gates = match asking.when {
             When::Before => &step.before,
             When::After => &step.after,
-            When::Undo => &[Gate::CensusHolds],
+            When::Undo => {
+                back = step.gates_back();
+                &back
+            }
         };
         for (of, request) in gates.iter().flat_map(|gate| asks(gate, &step.host)) {
             if let Some(of) = index.host(&of) {

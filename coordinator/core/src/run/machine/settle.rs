@@ -5,7 +5,6 @@
 
 use super::Machine;
 use super::seen::{ABORT_PATIENCE_MS, Asker, WATCH_MS};
-use crate::gate::Gate;
 use crate::plan::Work;
 use crate::run::event::{End, Event, Life, MAX_CLOSED, Purpose, When};
 use crate::run::state::{Course, StepPhase};
@@ -365,7 +364,8 @@ impl Machine {
                 self.park(host);
             }
             Some((step, purpose)) => {
-                if self.gates_pass(host, step, When::Undo, &[Gate::CensusHolds]) {
+                let gates = self.state.index.step_at(step).gates_back();
+                if self.gates_pass(host, step, When::Undo, &gates) {
                     self.send(step, step, purpose);
                 }
             }
