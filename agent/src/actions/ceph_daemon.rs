@@ -3,9 +3,9 @@
 use super::answer::{failure, systemd_failure};
 use super::{Failure, Host};
 use crate::codes;
-use crate::host::ceph::{Daemon, Identity};
+use crate::host::ceph::{Ceph, Daemon, Identity};
 use crate::host::proc;
-use replank_common::ceph::CephDaemon;
+use replank_common::ceph::{CephDaemon, CephKind};
 use std::time::{Duration, Instant};
 
 pub(super) const POLL: Duration = Duration::from_millis(200);
@@ -63,7 +63,8 @@ impl<'a> Life<'a> {
         true
     }
 
-    /// Starts it and waits until `is_up` says that it does its work.
+    /// Starts it and waits until `is_up` says that it does its work, and an OSD until the map has its boot: until then the map may call it up that was stopped, and
+    /// whoever judges by it would stop the next one beside. What keeps one from booting for as long as `deadline` is for the gates to tell.
     ///
     /// # Errors
     /// It does not within `deadline`, with its last words.
@@ -85,11 +86,12 @@ impl<'a> Life<'a> {
             .start(&daemon.unit(), deadline)
             .map_err(|error| fails(codes::CEPH_START, &format!("was not started: {error}")))?;
         loop {
+            let over = begun.elapsed() > deadline;
             let status = systemd.status(&daemon.unit()).map_err(|error| systemd_failure(&error))?;
             match daemon.running().map_err(|error| systemd_failure(&error))? {
                 Some(running) => match is_up(running) {
-                    Ok(true) => return Ok(()),
-                    Ok(false) => {}
+                    Ok(true) if over || self.is_in_the_map() => return Ok(()),
+                    Ok(true | false) => {}
                     Err(Wrong { code, is }) => return Err(fails(code, &is)),
                 },
                 None if matches!(status.active_state.as_str(), "failed" | "inactive") => {
@@ -97,11 +99,15 @@ impl<'a> Life<'a> {
                 }
                 None => {}
             }
-            if begun.elapsed() > deadline {
+            if over {
                 let is = format!("does not answer {} s after its start", deadline.as_secs());
                 return Err(fails(codes::CEPH_START, &is));
             }
             std::thread::sleep(POLL);
         }
+    }
+
+    fn is_in_the_map(self) -> bool {
+        self.name.kind != CephKind::Osd || Ceph::new(self.host).is_active(self.name).unwrap_or(false)
     }
 }

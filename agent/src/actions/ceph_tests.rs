@@ -51,6 +51,8 @@ pub(super) struct Cluster {
     pub(super) slow: BTreeSet<String>,
     /// How often the groups are still seen peering.
     peering: u32,
+    /// How often an OSD that runs still says that it boots.
+    booting: u32,
     pub(super) stops: Vec<String>,
     pub(super) starts: Vec<String>,
     next_pid: u32,
@@ -172,6 +174,12 @@ impl Fake {
             ["daemon", name, "mon_status"] => {
                 let state = if cluster.outside.contains(name) { "probing" } else { "peon" };
                 return cluster.running.get(name).map(|_| json!({ "state": state }).to_string());
+            }
+            ["daemon", name, "status"] => {
+                cluster.running.get(name)?;
+                let boots = cluster.booting > 0;
+                cluster.booting -= u32::from(boots);
+                return Some(json!({ "state": if boots { "booting" } else { "active" } }).to_string());
             }
             ["daemon", name, "version"] => {
                 return Some(json!({ "version": cluster.running.get(name)?.1 }).to_string());
@@ -584,4 +592,16 @@ fn groups_that_peer_are_waited_for_and_not_for_ever() {
     let refused = act(&restart(&["osd.1"]), &host).unwrap_err();
     assert!(matches!(&refused, ActError::Refused(refusal) if refusal.code == "RP5602"), "{refused}");
     assert_eq!(fake.cluster.lock().unwrap().stops, ["osd.0"]);
+}
+
+#[test]
+fn an_osd_that_boots_is_waited_for_and_one_that_cannot_is_left_to_the_gates() {
+    let (_world, host, fake) = cluster();
+    fake.cluster.lock().unwrap().booting = 2;
+    act(&restart(&["osd.0", "mon.ceph1"]), &host).unwrap();
+    assert_eq!(fake.cluster.lock().unwrap().booting, 0, "the step has ended before the map had its boot");
+    fake.cluster.lock().unwrap().booting = u32::MAX;
+    let action = CephRestart { start_ms: 500, ..restart(&["osd.1"]) };
+    act(&action, &host).unwrap();
+    assert_eq!(fake.cluster.lock().unwrap().running["osd.1"].1, NEW);
 }

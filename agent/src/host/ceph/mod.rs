@@ -167,11 +167,7 @@ impl<'h> Ceph<'h> {
     /// # Errors
     /// It does not answer, or with something else.
     pub fn running_version(&self, daemon: &CephDaemon) -> Result<Version, CephError> {
-        let answer = match self.answer_of_socket(daemon, "version") {
-            Some(answer) => answer,
-            // Its socket is somewhere else: the command finds it by the configuration.
-            None => self.socket(daemon, &["version"])?,
-        };
+        let answer = self.asked_itself(daemon, "version")?;
         let said = serde_json::from_slice::<serde_json::Value>(&answer).ok();
         let version = said.as_ref().and_then(|said| said.get("version")?.as_str()).map(Version::new);
         version.ok_or_else(|| CephError::Unreadable {
@@ -188,6 +184,24 @@ impl<'h> Ceph<'h> {
         let answer = self.socket(mon, &["mon_status"])?;
         let said: serde_json::Value = serde_json::from_slice(&answer).unwrap_or_default();
         Ok(matches!(said["state"].as_str(), Some("leader" | "peon")))
+    }
+
+    /// Whether an OSD of this host says itself that the map has its boot. In the map it may seem up before, as the one that was stopped.
+    ///
+    /// # Errors
+    /// It does not answer.
+    pub fn is_active(&self, osd: &CephDaemon) -> Result<bool, CephError> {
+        let answer = self.asked_itself(osd, "status")?;
+        let said: serde_json::Value = serde_json::from_slice(&answer).unwrap_or_default();
+        Ok(said["state"] == "active")
+    }
+
+    fn asked_itself(&self, daemon: &CephDaemon, question: &str) -> Result<Vec<u8>, CephError> {
+        match self.answer_of_socket(daemon, question) {
+            Some(answer) => Ok(answer),
+            // Its socket is somewhere else: the command finds it by the configuration.
+            None => self.socket(daemon, &[question]),
+        }
     }
 
     /// Of the first socket behind which somebody lives: a daemon that was killed leaves its own behind.
