@@ -134,7 +134,7 @@ replank_common::codes! {
     CEPH_OLD_OSD "RP5607" "an OSD is older than what would be required"
     CEPH_DIFFERS "RP5608" "the cluster is not as it was told to be"
     CEPH_CHANGED "RP5609" "a setting of the cluster was changed by somebody else"
-    CEPH_SETTING "RP5610" "the daemons do not know a setting"
+    CEPH_SETTING "RP5610" "the daemons do not take a setting"
     CEPH_ORDER "RP5611" "requirements of a cluster in the wrong order"
     CEPH_OWN_TREE "RP5612" "the files of a daemon of Ceph cannot be given to another owner"
     CEPH_OWN_SETUP "RP5613" "a daemon of Ceph could not start while its files change their owner"

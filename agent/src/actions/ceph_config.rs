@@ -23,6 +23,7 @@ use replank_common::undo::UndoRecord;
 use serde::Deserialize;
 use std::collections::BTreeMap;
 
+const SETTING_REMEDY: &str = "leave it out of the catalog for this release, or give it a value that it takes";
 const UNSET: &str = "not set";
 
 /// One line of `ceph config dump`.
@@ -140,7 +141,7 @@ impl Perform for CephConfig {
             return Err(refusal(
                 codes::CEPH_SETTING,
                 format!("the daemons have no option {}", self.name),
-                "leave it out of the catalog for this release",
+                SETTING_REMEDY,
             ));
         }
         Ok(UndoRecord::CephConfig { before })
@@ -148,13 +149,15 @@ impl Perform for CephConfig {
 
     fn apply(&self, host: &Host, record: &UndoRecord, _progress: Progress<'_>) -> Result<Report, ActError> {
         let UndoRecord::CephConfig { before } = record else { return Err(foreign_record("ceph-config")) };
-        given(self, host).set(&self.value).map_err(|error| ceph_failure(&error))?;
+        let given = given(self, host);
+        given.set(&self.value).map_err(|error| match given.now() {
+            // It answers, so it is the setting that it does not take.
+            Ok(_) => failure(codes::CEPH_SETTING, error.to_string(), SETTING_REMEDY),
+            Err(_) => ceph_failure(&error),
+        })?;
         host.boundary.reached("ceph-config: set");
         let before = before.as_deref().unwrap_or(UNSET);
-        Ok(Report {
-            changes: vec![change(given(self, host).what(), before, &self.value)],
-            findings: Vec::new(),
-        })
+        Ok(Report { changes: vec![change(given.what(), before, &self.value)], findings: Vec::new() })
     }
 
     fn verify(&self, host: &Host, _record: &UndoRecord) -> Result<(), Failure> {

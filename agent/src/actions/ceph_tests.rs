@@ -165,6 +165,7 @@ impl Fake {
             ["osd", "set", flag] => drop(cluster.flags.insert(flag.to_owned())),
             ["osd", "unset", flag] => drop(cluster.flags.remove(flag)),
             ["osd", "require-osd-release", release] => cluster.required = release.to_owned(),
+            ["config", "set", _, "no_such_setting", _] => return None,
             ["config", "set", section, name, value] => {
                 cluster.settings.insert((section.to_owned(), name.to_owned()), value.to_owned());
             }
@@ -604,4 +605,12 @@ fn an_osd_that_boots_is_waited_for_and_one_that_cannot_is_left_to_the_gates() {
     let action = CephRestart { start_ms: 500, ..restart(&["osd.1"]) };
     act(&action, &host).unwrap();
     assert_eq!(fake.cluster.lock().unwrap().running["osd.1"].1, NEW);
+}
+
+#[test]
+fn a_setting_that_the_mons_do_not_take_is_no_silence_of_the_cluster() {
+    let (_world, host, _fake) = cluster();
+    let [section, name, value] = ["osd", "no_such_setting", "1"].map(str::to_owned);
+    let failed = act(&CephConfig { section, name, value, way: ConfigWay::Central }, &host).unwrap_err();
+    assert!(matches!(&failed, ActError::Failed(failure) if failure.code == "RP5610"), "{failed}");
 }
