@@ -4,11 +4,14 @@ use anyhow::{Context, Result, ensure};
 use rand::rngs::StdRng;
 use rand::seq::index;
 use rand::{Rng, SeedableRng};
-use replank_ceph::documents::{OsdDump, OsdTree, PgDump};
+use replank_ceph::documents::{Health, OsdDump, OsdMetadata, OsdTree, PgDump, QuorumStatus};
 use replank_ceph::redundancy::{Answer, Consents, Redundancy, StopSet};
-use replank_ceph::waves::plan_waves;
+use replank_ceph::seen::{Cluster, Seen, Stop};
+use replank_ceph::waves::{Wave, plan_waves};
+use replank_proto::MESSAGE_BYTES_MAX;
 use serde::Serialize;
 use serde_json::{Value, json};
+use std::collections::BTreeMap;
 use std::fmt::{self, Write};
 use std::time::Instant;
 
@@ -38,10 +41,16 @@ pub struct CephFigures {
     pub judging: f64,
     pub waves: usize,
     pub lower_bound: u32,
+    /// The inventory's answer, as it travels, and how long it takes to be read.
+    pub inventory_bytes: usize,
+    pub inventory_reading: f64,
+    /// The answer to the question whether the largest wave may stop.
+    pub wave_bytes: usize,
+    pub wave_reading: f64,
 }
 
 impl CephFigures {
-    pub const FORMAT: u32 = 1;
+    pub const FORMAT: u32 = 2;
 }
 
 impl fmt::Display for CephFigures {
@@ -60,6 +69,22 @@ impl fmt::Display for CephFigures {
             "waves     {waves}, lower bound {lower_bound}, found in {:.2} s, {:.1} times the time of judging them once",
             self.planning,
             self.planning / self.judging
+        )?;
+        let most = MESSAGE_BYTES_MAX as f64;
+        let of_most = |bytes: usize| {
+            format!(
+                "{:.1} MB, {:.0} % of what a message may have",
+                bytes as f64 / 1e6,
+                bytes as f64 / most * 100.0
+            )
+        };
+        writeln!(
+            f,
+            "answers   the inventory's {}, read in {:.2} s; the largest wave's {}, read in {:.2} s",
+            of_most(self.inventory_bytes),
+            self.inventory_reading,
+            of_most(self.wave_bytes),
+            self.wave_reading
         )
     }
 }
@@ -88,14 +113,19 @@ pub fn measure(osds: u32, groups: u32) -> Result<CephFigures> {
     let (redundancy, indexing) = timed(|| Ok(Redundancy::new(&osds, &pgs, &consents)))?;
     let (plan, planning) = timed(|| Ok(plan_waves(&redundancy, &osds, Some(&tree), None, None)))?;
     let (safe, judging) = timed(|| {
-        let set =
-            |wave: &replank_ceph::waves::Wave| StopSet { osds: wave.osds.clone(), mons: wave.mons.clone() };
+        let set = |wave: &Wave| StopSet { osds: wave.osds.clone(), mons: wave.mons.clone() };
         Ok(plan.waves.iter().filter(|wave| redundancy.judge(&set(wave), None).answer == Answer::Safe).count())
     })?;
     ensure!(safe == plan.waves.len(), "only {safe} of {} waves are safe", plan.waves.len());
     let stopped: usize = plan.waves.iter().map(|wave| wave.osds.len()).sum();
     ensure!(stopped == made.osds as usize, "the waves stop {stopped} of {} OSDs", made.osds);
     ensure!(plan.lower_bound.waves == WAVES, "the lower bound is {}", plan.lower_bound.waves);
+    let largest = plan.waves.iter().max_by_key(|wave| wave.osds.len()).context("there is no wave")?;
+    let quorum = QuorumStatus::read("quorum", QUORUM)?;
+    let stop = Stop::new(osds.clone(), pgs.clone(), quorum.clone(), Some(tree.clone()), largest.osds.clone());
+    let (wave_bytes, wave_reading) = travels(&Seen::Stop(Box::new(stop)))?;
+    let (inventory_bytes, inventory_reading) =
+        travels(&Seen::Cluster(Box::new(inventory(osds, tree, pgs, quorum))))?;
     Ok(CephFigures {
         format: CephFigures::FORMAT,
         osds: made.osds,
@@ -108,7 +138,56 @@ pub fn measure(osds: u32, groups: u32) -> Result<CephFigures> {
         judging,
         waves: plan.waves.len(),
         lower_bound: plan.lower_bound.waves,
+        inventory_bytes,
+        inventory_reading,
+        wave_bytes,
+        wave_reading,
     })
+}
+
+const QUORUM: &[u8] =
+    br#"{"quorum_names": ["a"], "monmap": {"mons": [{"rank": 0, "name": "a", "addr": "10.0.0.1:6789/0"}]}}"#;
+
+/// What an agent sends of such a cluster when it is asked for everything.
+fn inventory(osds: OsdDump, tree: OsdTree, pgs: PgDump, quorum: QuorumStatus) -> Cluster {
+    let booted = |osd: u32| OsdMetadata {
+        version: Some(format!("ceph version 14.2.21 ({:040x}) nautilus (stable)", 1)),
+        host: Some(format!("m{}", osd / OSDS_PER_MACHINE)),
+    };
+    let metadata = osds.osds.keys().map(|osd| (*osd, booted(osd.0))).collect();
+    let osd_used_permille = osds.osds.keys().map(|osd| (*osd, 500)).collect();
+    Cluster {
+        osds,
+        tree,
+        pgs,
+        quorum,
+        metadata,
+        osd_used_permille,
+        health: Health { level: "HEALTH_OK".to_owned(), reasons: Vec::new() },
+        versions: None,
+        mon_versions: BTreeMap::new(),
+        tunables: BTreeMap::new(),
+        mon_caps: BTreeMap::new(),
+        time_skew_ms: BTreeMap::new(),
+        mon_features: Vec::new(),
+        second_messenger: None,
+        filesystems: None,
+        errors: BTreeMap::new(),
+    }
+}
+
+/// How large an answer is on its way, and how long it takes to be read; it must fit.
+fn travels(seen: &Seen) -> Result<(usize, f64)> {
+    let text = seen.to_text();
+    ensure!(
+        text.len() < MESSAGE_BYTES_MAX,
+        "{} has {} bytes and would not fit a message",
+        seen.name(),
+        text.len()
+    );
+    let (read, reading) = timed(|| Ok(Seen::read(&text)?))?;
+    ensure!(read == *seen, "{} is another when it has travelled", seen.name());
+    Ok((text.len(), reading))
 }
 
 fn timed<T>(work: impl FnOnce() -> Result<T>) -> Result<(T, f64)> {
