@@ -4,6 +4,7 @@ use anyhow::{Context, Result};
 use replank_common::ids::{ActionId, Direction};
 use replank_common::outcome::{How, Outcome};
 use replank_lab::Host;
+use rusqlite::Connection;
 use serde::Deserialize;
 use std::collections::BTreeMap;
 
@@ -21,19 +22,35 @@ pub enum Stage {
     Ended { outcome: Outcome },
 }
 
+const FILES: [&str; 2] = ["ledger.sqlite", "ledger.sqlite-wal"];
+/// Both at one moment; prints where they are.
+const COPY: &str = "cd /var/lib/replank; copy=/root/.ledger; mkdir -p $copy; touch $copy/ledger.sqlite-wal
+look() { stat -c '%n %s %y' ledger.sqlite ledger.sqlite-wal 2>&1 || :; }
+for _ in $(seq 100); do
+    before=$(look); cp ledger.sqlite $copy; cp ledger.sqlite-wal $copy 2>/dev/null || : >$copy/ledger.sqlite-wal
+    [ \"$(look)\" = \"$before\" ] && echo $copy && exit 0
+done
+exit 1";
+
 /// Every entry of a host's ledger, oldest first.
 ///
 /// # Errors
 /// It cannot be read.
 pub fn entries(host: &Host) -> Result<Vec<Entry>> {
-    let text = host.must(&[
-        "sqlite3",
-        "-readonly",
-        "/var/lib/replank/ledger.sqlite",
-        "SELECT body FROM entry ORDER BY sequence",
-    ])?;
-    text.lines()
-        .map(|line| serde_json::from_str(line).with_context(|| format!("an entry of the ledger: {line}")))
+    // A copy, read here: what a host of an old release knows of SQLite is older than what the ledger is written with.
+    let there = host.sh(COPY)?;
+    let here = tempfile::tempdir()?;
+    for file in FILES {
+        std::fs::write(here.path().join(file), host.read(&format!("{}/{file}", there.trim()))?)?;
+    }
+    let ledger = Connection::open(here.path().join(FILES[0]))?;
+    let mut bodies = ledger.prepare("SELECT body FROM entry ORDER BY sequence")?;
+    let bodies = bodies.query_map([], |row| row.get::<_, String>(0))?;
+    bodies
+        .map(|body| {
+            let body = body?;
+            serde_json::from_str(&body).with_context(|| format!("an entry of the ledger: {body}"))
+        })
         .collect()
 }
 

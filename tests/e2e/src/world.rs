@@ -49,12 +49,17 @@ impl World {
     /// # Errors
     /// A command failed.
     pub fn of(host: &Host) -> Result<Self> {
-        let mut things = BTreeMap::new();
-        for line in host.sh(SCRIPT)?.lines() {
+        Ok(Self { things: BTreeMap::new() }.with(&host.sh(SCRIPT)?))
+    }
+
+    /// With more things to compare, a line each: `THING<tab>VALUE`.
+    #[must_use]
+    pub fn with(mut self, lines: &str) -> Self {
+        for line in lines.lines() {
             let (thing, value) = line.split_once('\t').unwrap_or((line, ""));
-            things.insert(thing.to_owned(), value.to_owned());
+            self.things.insert(thing.to_owned(), value.to_owned());
         }
-        Ok(Self { things })
+        self
     }
 
     /// What is otherwise in `later`, leaving out the things whose name begins with one of `but`.

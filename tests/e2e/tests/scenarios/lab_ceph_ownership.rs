@@ -11,10 +11,11 @@ const LIMIT: Duration = Duration::from_secs(900);
 /// The daemons whose files change their owner: MONs and OSDs.
 const DAEMONS: usize = 9;
 
-/// P7, P10: each daemon restarts once and runs as whom its files belong to, there and back; the client loses nothing.
+/// P3, P7, P10: agents touch no daemon that nobody asked them to; then each daemon restarts once and runs as whom its files belong to, there and back; the client loses nothing.
 #[test]
 fn to_the_user_ceph_and_back_under_load() -> Result<()> {
     let field = Field::up(&FieldSpec::ceph("t-ceph-own"))?;
+    agents_stand_beside_the_daemons(&field)?;
     for host in field.hosts() {
         run_as_root(host)?;
     }
@@ -48,8 +49,28 @@ fn to_the_user_ceph_and_back_under_load() -> Result<()> {
     verdict.sound().map_err(|what| anyhow::anyhow!("the client did not get what it was promised:\n{what}"))
 }
 
+/// The inventory of three linked agents lists their hosts, and no daemon was touched.
+fn agents_stand_beside_the_daemons(field: &Field) -> Result<()> {
+    let daemons = || -> Result<Vec<String>> {
+        field.hosts().map(|host| Ok(host.sh("pgrep -a 'ceph-(mon|mgr|osd)'")?)).collect()
+    };
+    let before = daemons()?;
+    let path = field.path("inventory.json").to_string_lossy().into_owned();
+    field.replank(&["inventory", "-o", &path])?;
+    let inventory = std::fs::read_to_string(&path)?;
+    for host in field.hosts() {
+        ensure!(
+            inventory.contains(&format!("\"{}\"", host.name())),
+            "{} is not in the inventory",
+            host.name()
+        );
+    }
+    ensure!(daemons()? == before, "daemons changed: {before:?}");
+    Ok(())
+}
+
 /// MONs and OSDs of the host become root's, as their files.
-fn run_as_root(host: &Host) -> Result<()> {
+pub fn run_as_root(host: &Host) -> Result<()> {
     host.sh(
         "for section in mon osd; do
              sed -i \"s,^\\[$section\\]$,&\\nsetuser match path = /var/lib/ceph/\\$type/\\$cluster-\\$id,\" /etc/ceph/ceph.conf

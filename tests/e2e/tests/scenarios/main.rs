@@ -7,8 +7,8 @@ mod impostor;
 mod lab_agent_dies;
 mod lab_agent_package;
 mod lab_ceph_attacks;
-mod lab_ceph_field;
 mod lab_ceph_ownership;
+mod lab_ceph_sweep;
 mod lab_ceph_voyage;
 mod lab_coordinator_dies;
 mod lab_halt;
@@ -19,6 +19,7 @@ mod lab_paused_coordinator;
 mod lab_refusals;
 mod lab_sweep;
 mod lab_voyage;
+mod sweep;
 
 /// What a way back leaves by design: it is said in the plan, or belongs to the system.
 const LEFT_BY_DESIGN: [&str; 0] = [];

@@ -1,10 +1,9 @@
-//! What is swept, as data: the cases, and for each kind of action what it is tried with, what shows that it was done, and what stands in its way.
+//! The rows of a compute host.
 //!
 //! Actions are those that the planner makes for the lab's hosts. Three are made here instead: a pin and packages of the sweep's own, because the
 //! whole of libvirt would take minutes and `lab_agent_dies` sweeps it, and a restart of the libvirtd that is there.
-//!
-//! Every cell of the table exists. An action that changes nothing (a trial, an anchor) still has an intent, an act and an outcome, both ways.
 
+use crate::sweep::{Obstacle, Row, Shows, Traces, actions, obstacle, plain};
 use anyhow::{Context, Result, bail};
 use replank_common::action::{
     Action, FileWrite, LibvirtRestart, LibvirtTrial, PackagePin, PackagesInstall, PackagesStage, Repository,
@@ -13,107 +12,15 @@ use replank_common::action::{
 use replank_common::facts::PackageManager;
 use replank_common::outcome::How;
 use replank_common::version::Version;
-use replank_core::plan::{Plan, Work};
-
-/// What is done to one kind of action.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Case {
-    /// Something stands in the way: it is answered with no, and the world is as it was.
-    FailBefore,
-    /// The agent dies when the intent is durable and nothing is done.
-    CrashBeforeAct,
-    /// It dies when all is done and the outcome is not in the ledger.
-    CrashAfterAct,
-    /// It dies when the outcome is in the ledger and nobody was told.
-    CrashAfterLedger,
-    /// Asked again under the same id, and tried again under another one.
-    DoTwice,
-    UndoTwice,
-}
-
-impl Case {
-    pub const ALL: [Self; 6] = [
-        Self::FailBefore,
-        Self::DoTwice,
-        Self::UndoTwice,
-        Self::CrashBeforeAct,
-        Self::CrashAfterAct,
-        Self::CrashAfterLedger,
-    ];
-
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::FailBefore => "fail before",
-            Self::CrashBeforeAct => "crash before act",
-            Self::CrashAfterAct => "crash after act",
-            Self::CrashAfterLedger => "crash after ledger",
-            Self::DoTwice => "do twice",
-            Self::UndoTwice => "undo twice",
-        }
-    }
-}
-
-/// One kind of action, on one host.
-#[derive(Debug, Clone)]
-pub struct Row {
-    /// The kind, and what tells two rows of one kind apart.
-    pub name: String,
-    pub action: Action,
-    /// What must have been done before, by the agent too.
-    pub needs: Option<Action>,
-    /// What the owner of the host does before each try, so that there is something to do.
-    pub ready: &'static str,
-    /// What the owner does between the way there and the way back, so that there is something to take back.
-    pub meanwhile: &'static str,
-    pub shows: Shows,
-    /// How a later attempt finds a world in which all is done.
-    pub again: How,
-    /// How a later undo finds a world in which all is taken back.
-    pub undone_again: How,
-    pub traces: Option<Traces>,
-    /// libvirtd is another process after it.
-    pub restarts_libvirtd: bool,
-    pub obstacles: Vec<Obstacle>,
-}
-
-/// What tells that the action was done, without asking the agent: a script that succeeds then, and only then.
-#[derive(Debug, Clone)]
-pub enum Shows {
-    OnHost(String),
-    /// In the agent's own directory, where its undo leaves it.
-    InStore(String),
-    /// Why there is nothing to be seen.
-    Nothing(&'static str),
-}
-
-/// What the host's own logs count: how often something was really done.
-#[derive(Debug, Clone, Copy)]
-pub struct Traces {
-    /// Prints a number.
-    pub count: &'static str,
-    /// More of it after the way there.
-    pub there: usize,
-    /// And after the way back.
-    pub back: usize,
-}
-
-/// What stands in the way.
-#[derive(Debug, Clone)]
-pub struct Obstacle {
-    pub what: &'static str,
-    pub plant: &'static str,
-    pub remove: &'static str,
-    /// Commanded in place of the row's own action.
-    pub instead: Option<Action>,
-    /// The code of the answer.
-    pub code: &'static str,
-}
+use replank_core::plan::Plan;
 
 /// The sweep's own package: what its versions have in common, what only one of them has.
 pub const PACKAGE: &str = "sweep-planks";
 pub const OLD: &str = "1.0";
 pub const NEW: &str = "2.0";
 
+/// Its name among those that live.
+const LIBVIRTD: &str = "libvirtd";
 const RESTART_LIBVIRTD: &str = "systemctl reset-failed libvirtd.service && systemctl restart libvirtd.service
      for _ in $(seq 100); do [ \"$(virsh list --name 2>/dev/null | grep -c guest)\" = 2 ] && exit 0; sleep 0.1; done
      echo 'libvirtd did not find its guests'; exit 1";
@@ -139,13 +46,6 @@ pub fn scenery(plan: &Plan) -> Vec<Action> {
     actions(plan).filter(wanted).cloned().collect()
 }
 
-fn actions(plan: &Plan) -> impl Iterator<Item = &Action> {
-    plan.steps.iter().filter_map(|step| match &*step.work {
-        Work::Act(action) => Some(action),
-        Work::GiveBack(_) | Work::Observe => None,
-    })
-}
-
 /// The rows, in the order of the plan. `libvirt` is the version that runs.
 pub fn rows(plan: &Plan, libvirt: &str) -> Result<Vec<Row>> {
     let mut rows: Vec<Row> = Vec::new();
@@ -160,19 +60,7 @@ pub fn rows(plan: &Plan, libvirt: &str) -> Result<Vec<Row>> {
 
 /// A new kind of action does not compile until it has its row.
 fn row(action: &Action, plan: &Plan, libvirt: &str) -> Result<Row> {
-    let plain = |shows: Shows, obstacles: Vec<Obstacle>| Row {
-        name: action.kind().to_owned(),
-        action: action.clone(),
-        needs: None,
-        ready: "",
-        meanwhile: "",
-        shows,
-        again: How::FoundDone,
-        undone_again: How::NothingToUndo,
-        traces: None,
-        restarts_libvirtd: false,
-        obstacles,
-    };
+    let plain = |shows: Shows, obstacles: Vec<Obstacle>| plain(action, shows, obstacles);
     Ok(match action {
         Action::RepositoryPin(_) => Row {
             action: Action::RepositoryPin(RepositoryPin {
@@ -212,7 +100,7 @@ fn row(action: &Action, plan: &Plan, libvirt: &str) -> Result<Row> {
                 ready: "for set in $(grep -ls sweep-planks /var/lib/replank/staged/*/manifest.json); do
                             grep -q libvirt0 $set || rm -r \"$(dirname $set)\"; done",
                 ..plain(
-                    Shows::InStore(
+                    Shows::Lasting(
                         "for set in $(grep -ls sweep-planks /var/lib/replank/staged/*/manifest.json); do
                              grep -q libvirt0 $set || exit 0; done; exit 1"
                             .to_owned(),
@@ -412,7 +300,7 @@ fn row(action: &Action, plan: &Plan, libvirt: &str) -> Result<Row> {
                 meanwhile: RESTART_LIBVIRTD,
                 again: How::Applied,
                 traces: Some(Traces { count: LIBVIRTD_STARTS, there: 0, back: 1 }),
-                restarts_libvirtd: true,
+                restarts: vec![LIBVIRTD.to_owned()],
                 ..plain(
                     Shows::Nothing("what it remembers is in the ledger; what it does is its undo's restart"),
                     vec![Obstacle {
@@ -435,7 +323,7 @@ fn row(action: &Action, plan: &Plan, libvirt: &str) -> Result<Row> {
                 // One that a restart of replank's left is not restarted again.
                 ready: RESTART_LIBVIRTD,
                 traces: Some(Traces { count: LIBVIRTD_STARTS, there: 1, back: 0 }),
-                restarts_libvirtd: true,
+                restarts: vec![LIBVIRTD.to_owned()],
                 ..plain(
                     Shows::Nothing("systemd counts the start"),
                     vec![Obstacle {
@@ -453,17 +341,4 @@ fn row(action: &Action, plan: &Plan, libvirt: &str) -> Result<Row> {
             bail!("{} is swept where there is a cluster", action.kind())
         }
     })
-}
-
-fn obstacle(what: &'static str, plant: &'static str, remove: &'static str, code: &'static str) -> Obstacle {
-    Obstacle { what, plant, remove, instead: None, code }
-}
-
-/// Every kind of action that there is, but those on a cluster, which a compute host has none of; from the one place that knows them all: what its reader says that it expects.
-pub fn every_kind() -> Vec<String> {
-    let error = serde_json::from_str::<Action>(r#"{"no-such-kind": {}}"#).err();
-    let said = error.map(|error| error.to_string()).unwrap_or_default();
-    let expected = said.split_once("expected one of").map(|(_, kinds)| kinds).unwrap_or_default();
-    let kinds = expected.split('`').skip(1).step_by(2);
-    kinds.filter(|kind| !kind.starts_with("ceph-")).map(str::to_owned).collect()
 }

@@ -121,6 +121,9 @@ impl Helm {
         let next = self.runtime.block_on(async { tokio::time::timeout(left, self.events.next()).await });
         let Ok(event) = next else { bail!("the agent said nothing more in time; linked: {:?}", self.link) };
         let event = event.context("the links have ended")?;
+        if event.host != self.host {
+            return Ok(Heard::Other);
+        }
         Ok(match event.what {
             What::Up(hello) => {
                 self.link = Some(event.link);
