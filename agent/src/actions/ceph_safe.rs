@@ -11,7 +11,7 @@ use crate::host::ceph::{Ceph, CephError};
 use replank_ceph::OsdId;
 use replank_ceph::last_word;
 use replank_ceph::quorum::{Machines, mon_objections};
-use replank_ceph::redundancy::{Answer, StopSet, show_objections};
+use replank_ceph::redundancy::{Answer, StopSet, objections_in_a_line};
 use replank_common::ceph::{CephDaemon, CephKind};
 use replank_common::outcome::Refusal;
 use replank_common::planted::{self, Planted};
@@ -78,7 +78,7 @@ fn objection(host: &Host, of: Asked<'_>, own: &StopSet) -> Result<Option<Objecte
     if own.osds.is_empty() {
         let machines = Machines::new(&ceph.osd_dump()?, None);
         let objections = mon_objections(&ceph.quorum()?, &machines, own);
-        let why = || Objected { why: show_objections(&objections), passes: false };
+        let why = || Objected { why: objections_in_a_line(&objections), passes: false };
         return Ok((!objections.is_empty()).then(why));
     }
     let all: BTreeSet<OsdId> = own.osds.iter().copied().chain(of.beside.iter().copied().map(OsdId)).collect();
@@ -87,7 +87,7 @@ fn objection(host: &Host, of: Asked<'_>, own: &StopSet) -> Result<Option<Objecte
         Err(error) => return Ok(Some(Objected { why: error.to_string(), passes: false })),
     };
     let why = || Objected {
-        why: show_objections(&verdict.objections),
+        why: objections_in_a_line(&verdict.objections),
         passes: last_word::passes_by_itself(&verdict.objections),
     };
     Ok((verdict.answer != Answer::Safe).then(why))

@@ -31,4 +31,4 @@ pub use names::*;
 pub use need::*;
 pub use objection::*;
 pub(super) use text::list;
-pub use text::{show_objection, show_objections, show_verdict};
+pub use text::{objections_in_a_line, show_objection, show_objections, show_verdict};

@@ -61,6 +61,17 @@ pub fn show_objections(objections: &[Objection]) -> String {
     text
 }
 
+/// What is objected, in one line within a sentence: those that are certain first, a few, and how many more.
+pub fn objections_in_a_line(objections: &[Objection]) -> String {
+    let mut ordered: Vec<&Objection> = objections.iter().collect();
+    ordered.sort_by_key(|objection| !objection.certain());
+    let mut said: Vec<String> = ordered.iter().take(SHOWN).map(|one| show_objection(one)).collect();
+    if ordered.len() > SHOWN {
+        said.push(format!("and {} more", ordered.len() - SHOWN));
+    }
+    said.join("; ")
+}
+
 /// One objection in one line, for those who wait: its code, what is wrong, and where.
 pub fn show_objection(objection: &Objection) -> String {
     let Said { head, item, .. } = say(objection);
