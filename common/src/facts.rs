@@ -152,6 +152,9 @@ pub struct CephDaemonFact {
     /// Who sees to it that an OSD's data is there after a boot. `None`: it cannot be told, or was not asked.
     #[serde(default)]
     pub mounted_by: Option<CephMount>,
+    /// About how many files it has, where its file system is its own and counts them.
+    #[serde(default)]
+    pub files: Option<u64>,
     /// What the links in its directory lead to, outside of it.
     #[serde(default)]
     pub behind: Vec<CephBehindFact>,

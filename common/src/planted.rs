@@ -132,6 +132,9 @@ planted! {
     TakenBackRedone = "taken-back-redone", "P5",
         ["agent/core/src/ledger/rules.rs"],
         "the agent carries out a command that comes after its own undo";
+    DirectoryGivenFirst = "directory-given-first", "P5",
+        ["agent/src/actions/ceph_own/pass.rs"],
+        "the directory of a daemon is given to its new owner before the files in it: half done, it starts as neither";
     GateBeforeSkipped = "gate-before-skipped", "P6",
         ["coordinator/core/src/run/machine/questions.rs"],
         "a step begins without asking its gates";
@@ -165,6 +168,9 @@ planted! {
     EveryFlagIsOurs = "every-flag-is-ours", "P7",
         ["agent/src/actions/ceph_flags.rs"],
         "the agent takes a flag of the OSD map that the operator had set for one of its own";
+    ThirdOwnerForgotten = "third-owner-forgotten", "P7",
+        ["agent/src/actions/ceph_own/pass.rs"],
+        "a file that was neither the old nor the new owner's is given to the old one on the way back";
     LatestRecordStands = "latest-record-stands", "P7",
         ["agent/core/src/ledger/rules.rs"],
         "a step that was tried twice is given back as the second try found it";
@@ -219,6 +225,9 @@ planted! {
     AgentAsksNoCluster = "agent-asks-no-cluster", "P10",
         ["agent/src/actions/ceph_safe.rs"],
         "the agent stops an OSD on the coordinator's word alone";
+    OwnerAsksNoCluster = "owner-asks-no-cluster", "P10",
+        ["agent/src/actions/ceph_own/outage.rs"],
+        "a change of owner stops its daemon, there and back, and does not ask whether it may";
     OneMoreDiskForgotten = "one-more-disk-forgotten", "P10",
         ["common/ceph/src/redundancy/need.rs"],
         "a placement group need keep no more copies than its pool's min_size asks for";

@@ -71,6 +71,15 @@ pub trait Perform {
     /// A refusal: nothing has been changed.
     fn prepare(&self, host: &Host) -> Result<UndoRecord, Refusal>;
 
+    /// The same, and tells how far it is: for what looks at many files.
+    ///
+    /// # Errors
+    /// As [`prepare`](Self::prepare).
+    fn prepare_aloud(&self, host: &Host, progress: Progress<'_>) -> Result<UndoRecord, Refusal> {
+        let _ = progress;
+        self.prepare(host)
+    }
+
     /// Make it so.
     ///
     /// # Errors

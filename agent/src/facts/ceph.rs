@@ -4,7 +4,7 @@ use super::Errors;
 use crate::host::Host;
 use crate::host::ceph::conf::{self, CONF};
 use crate::host::ceph::{daemons, data_directory, devices};
-use crate::host::owners::Owner;
+use crate::host::owners::{Owner, Tree};
 use crate::host::proc;
 use crate::readings::of_daemon;
 use replank_common::ceph::{CephDaemon, CephKind};
@@ -65,8 +65,15 @@ fn fact(host: &Host, name: &CephDaemon, errors: &mut Errors) -> Option<CephDaemo
         init: MARKERS.into_iter().find(|marker| data.join(marker).exists()).map(str::to_owned),
         runs_as: seen.pid.and_then(|pid| proc::user(host, pid)),
         mounted_by: is_osd.then(|| devices::mounted_by(host, name)).flatten(),
+        files: files(host, name),
         behind: behind(host, name, errors),
     })
+}
+
+fn files(host: &Host, name: &CephDaemon) -> Option<u64> {
+    let directory = data_directory(name);
+    let base = directory.parent()?;
+    Tree::open(host, base, directory.strip_prefix(base).ok()?).ok()?.about()
 }
 
 fn behind(host: &Host, name: &CephDaemon, errors: &mut Errors) -> Vec<CephBehindFact> {

@@ -144,6 +144,13 @@ impl Tree {
         Ok(Self { path, top, device: stat.st_dev, alone: stat.st_dev != above.st_dev })
     }
 
+    /// About how many files are in it, where nothing else is on its file system and that one counts.
+    pub fn about(&self) -> Option<u64> {
+        let found = rustix::fs::fstatvfs(&self.top).ok().filter(|_| self.alone)?;
+        // btrfs says that it has none at all.
+        found.f_files.checked_sub(found.f_ffree).filter(|files| *files > 0)
+    }
+
     /// # Errors
     /// It cannot be looked at.
     pub fn owner(&self) -> Result<Owner, TreeError> {

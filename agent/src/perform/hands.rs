@@ -39,7 +39,7 @@ impl Hands for HostHands<'_> {
     }
 
     fn prepare(&mut self, action: &Action) -> Result<UndoRecord, Refusal> {
-        performs(action).prepare(self.performer.host())
+        performs(action).prepare_aloud(self.performer.host(), &progress(self.tell))
     }
 
     fn apply(&mut self, action: &Action, record: &UndoRecord) -> Result<Report, ActError> {

@@ -111,6 +111,17 @@ pub const fn catcher(fault: Planted) -> Catcher {
         Planted::AgentAsksNoCluster => {
             unit(AGENT, "actions::ceph_tests::nothing_stops_while_an_osd_elsewhere_is_down")
         }
+        Planted::OwnerAsksNoCluster => {
+            unit(AGENT, "actions::ceph_own::tests::the_way_back_stops_nothing_that_may_not_stop")
+        }
+        Planted::ThirdOwnerForgotten => unit(
+            AGENT,
+            "actions::ceph_own::tests::files_of_a_third_owner_are_remembered_and_too_many_are_refused",
+        ),
+        Planted::DirectoryGivenFirst => unit(
+            AGENT,
+            "actions::ceph_own::tests::after_a_crash_at_any_instant_the_daemon_starts_and_the_same_action_ends_it",
+        ),
         Planted::OutageReportBelieved => integration(
             CEPH,
             "ceph",

@@ -224,11 +224,15 @@ impl Perform for CephOwn {
     }
 
     fn prepare(&self, host: &Host) -> Result<UndoRecord, Refusal> {
+        self.prepare_aloud(host, &|_, _| {})
+    }
+
+    fn prepare_aloud(&self, host: &Host, progress: Progress<'_>) -> Result<UndoRecord, Refusal> {
         let own = Own { of: self, host };
         let tree = own.tree().map_err(|error| own.refused(&error))?;
         let Owner { uid, gid } = tree.owner().map_err(|error| own.refused(&error))?;
         let base = Owner { uid, gid };
-        let (entries, mut others) = own.whose(&tree, base)?;
+        let (entries, mut others) = own.whose(&tree, base, progress)?;
         for lead in own.behind(base)? {
             let Owner { uid, gid } = lead.behind.owner();
             others.push(OwnedBefore { path: lead.to, uid, gid });

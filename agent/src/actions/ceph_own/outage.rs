@@ -12,6 +12,7 @@ use crate::host::owners::{Owner, Tree, Walked};
 use replank_common::action::OwnSwitch;
 use replank_common::ceph::CephKind;
 use replank_common::outcome::Refusal;
+use replank_common::planted::{self, Planted};
 use replank_common::version::Version;
 use std::time::{Duration, Instant};
 
@@ -73,6 +74,9 @@ impl<'a> Own<'a> {
     }
 
     pub(super) fn may_stop(self, switch: &OwnSwitch, progress: Progress<'_>) -> Result<(), Refusal> {
+        if planted::is(Planted::OwnerAsksNoCluster) {
+            return Ok(());
+        }
         progress(None, "seeing whether it may stop");
         let patience = Duration::from_millis(switch.start_ms);
         let asked = Asked { beside: &[], consents: &switch.consents, patience };

@@ -7,6 +7,7 @@ use crate::codes;
 use crate::host::command::Command;
 use crate::host::owners::{Behind, Entry, Owner, Tree, TreeError, Walked, Wish};
 use replank_common::outcome::Refusal;
+use replank_common::planted::{self, Planted};
 use replank_common::undo::OwnedBefore;
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -24,7 +25,7 @@ pub(super) struct Pace<'p> {
     /// 0: no bound.
     pub(super) per_second: u32,
     pub(super) until: Option<Instant>,
-    /// For the part of it that is done.
+    /// How many files there are, about; 0: nobody knows.
     pub(super) of: u64,
     pub(super) what: &'p str,
     pub(super) progress: Progress<'p>,
@@ -59,11 +60,21 @@ impl<'p> Clock<'p> {
         }
         if self.told.elapsed() > TOLD {
             self.told = Instant::now();
-            let permille = (self.seen.min(self.pace.of) * 1_000).checked_div(self.pace.of);
-            let permille = permille.and_then(|permille| u32::try_from(permille).ok());
-            (self.pace.progress)(permille, &format!("{}: {} files", self.pace.what, self.seen));
+            let (permille, text) = how_far(self.pace.what, self.seen, self.pace.of);
+            (self.pace.progress)(permille, &text);
         }
         Ok(())
+    }
+}
+
+/// The part that is done, and the words for it. `of` 0: nobody knows how many there are.
+fn how_far(what: &str, seen: u64, of: u64) -> (Option<u32>, String) {
+    // What is made meanwhile is seen too, and does not make it more than whole.
+    match (seen.min(of) * 1_000).checked_div(of) {
+        Some(permille) => {
+            (u32::try_from(permille).ok(), format!("{what}: {seen} of about {} files", of.max(seen)))
+        }
+        None => (None, format!("{what}: {seen} files")),
     }
 }
 
@@ -85,16 +96,21 @@ fn gently<R: Send>(host: &Host, work: impl FnOnce() -> R + Send) -> R {
 
 impl Own<'_> {
     /// How many files there are, and those that are neither `base`'s nor the wanted owner's.
-    pub(super) fn whose(self, tree: &Tree, base: Owner) -> Result<(u64, Vec<OwnedBefore>), Refusal> {
+    pub(super) fn whose(
+        self,
+        tree: &Tree,
+        base: Owner,
+        progress: Progress<'_>,
+    ) -> Result<(u64, Vec<OwnedBefore>), Refusal> {
         let wanted = self.wanted();
         let mut others: Vec<OwnedBefore> = Vec::new();
         let mut strange = 0_usize;
         let pace = Pace {
             per_second: self.of.files_per_second,
             until: None,
-            of: 0,
+            of: tree.about().unwrap_or(0),
             what: "seeing whose they are",
-            progress: &|_, _| {},
+            progress,
         };
         let walked = gently(self.host, || {
             let mut clock = Clock::new(&pace);
@@ -130,6 +146,9 @@ impl Own<'_> {
     pub(super) fn pass(self, tree: &Tree, pace: &Pace<'_>) -> Result<Walked, TreeError> {
         let mut clock = Clock::new(pace);
         let wanted = self.wanted();
+        if planted::is(Planted::DirectoryGivenFirst) {
+            tree.give(wanted)?;
+        }
         tree.walk(&mut |entry: &Entry<'_>| {
             clock.tick()?;
             if entry.owner == wanted {
@@ -160,8 +179,8 @@ impl Own<'_> {
     ) -> Result<u64, ActError> {
         let fails = |error: TreeError| ActError::Failed(self.failed(&error));
         let wanted = self.wanted();
-        let inside: BTreeMap<&Path, Owner> = before
-            .others
+        let others = if planted::is(Planted::ThirdOwnerForgotten) { &[] } else { before.others };
+        let inside: BTreeMap<&Path, Owner> = others
             .iter()
             .map(|other| (other.path.as_path(), Owner { uid: other.uid, gid: other.gid }))
             .collect();
@@ -192,5 +211,17 @@ impl Own<'_> {
             }
         }
         Ok(given)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::how_far;
+
+    #[test]
+    fn a_pass_tells_how_far_it_is_of_about_so_many() {
+        assert_eq!(how_far("x", 250, 1_000), (Some(250), "x: 250 of about 1000 files".to_owned()));
+        assert_eq!(how_far("x", 1_200, 1_000), (Some(1_000), "x: 1200 of about 1200 files".to_owned()));
+        assert_eq!(how_far("x", 250, 0), (None, "x: 250 files".to_owned()));
     }
 }

@@ -403,6 +403,24 @@ fn one_that_ends_late_runs_as_before_and_keeps_its_files() {
     assert_eq!((top(&host), runs_as(&fake)), (0, Some(0)));
 }
 
+/// Whoever watches sees how far the first look at them is, which changes nothing.
+#[test]
+fn the_look_at_whose_the_files_are_is_told_of_while_it_lasts() {
+    let (_world, host, _fake) = ground(700);
+    let action = CephOwn { files_per_second: 200, ..ahead() };
+    let told = std::sync::Mutex::new(Vec::new());
+    action
+        .prepare_aloud(&host, &|permille, text| told.lock().unwrap().push((permille, text.to_owned())))
+        .unwrap();
+    let told = told.into_inner().unwrap();
+    assert!(!told.is_empty());
+    // The tree shares its file system here, so nobody knows how many there are.
+    for (permille, text) in &told {
+        assert!(permille.is_none() && text.starts_with("seeing whose they are: "), "{text}");
+    }
+    assert!(all_are(&host, 0));
+}
+
 /// P10 on the way back too: nobody but the agent looks there.
 #[test]
 fn the_way_back_stops_nothing_that_may_not_stop() {

@@ -52,7 +52,7 @@ pub use event::{End, Event, JOURNAL_FORMAT, Life, Purpose, Record, WayBackClosed
 pub use index::{Index, MAX_HOSTS, MAX_STEPS, UnsoundPlan};
 pub use machine::{
     Block, Command, Decided, Hello, Input, MAX_READING_AGE_MS, Machine, Operate, OperatorRefusal, Order,
-    READING_DEADLINE_MS, RECHECK_MS, ReadingWant, Wants, reading_deadline_ms,
+    READING_DEADLINE_MS, RECHECK_MS, ReadingWant, Wants, max_reading_age_ms, reading_deadline_ms,
 };
 pub use report::{ExtraColumn, Report, StepReport};
 pub use state::{

@@ -102,6 +102,7 @@ pub fn daemon(kind: CephKind, id: &str, of: Kind) -> CephDaemonFact {
         fs_type: Some("xfs".to_owned()),
         init: init.then(|| "sysvinit".to_owned()),
         runs_as: Some(of.owner),
+        files: None,
         mounted_by: (kind == CephKind::Osd).then_some(CephMount::Udev),
         behind: Vec::new(),
     }

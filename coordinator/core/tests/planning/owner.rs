@@ -88,6 +88,29 @@ fn what_is_the_ceph_users_already_is_left_alone_and_the_row_goes_with_the_last_d
     assert_eq!((plan.steps.len(), plan.holds.len()), (0, 0));
 }
 
+/// What a switch takes grows with the files, and with the rate that the operator allows; the deadline with it.
+#[test]
+fn what_a_pass_takes_is_told_by_the_files_and_the_rate() {
+    let expected = |world: &World, id: &str| {
+        let plan = world.plan();
+        let step = plan.steps.iter().find(|step| step.id.as_str() == id).unwrap();
+        (step.expected_ms, step.deadline_ms)
+    };
+    let mut world = jewel();
+    osd(&mut world).files = Some(900_000);
+    let (ahead, day) = (expected(&world, "ceph2.own-ahead-osd-2"), 86_400_000);
+    // 900,000 at 500 a second, twice.
+    assert_eq!(ahead, (3_600_000, day));
+    let (switch, _) = expected(&world, "ceph2.own-osd-2");
+    assert_eq!(switch, 3_600_000 + 60_000 + 60_000 + 15_000);
+    osd(&mut world).files = Some(9_000_000);
+    let slow = TOML.replace("files_per_second = 2000", "files_per_second = 100");
+    world.fleet = fleet_file::parse("f.toml", &slow).unwrap();
+    assert_eq!(expected(&world, "ceph2.own-ahead-osd-2"), (180_000_000, 540_000_000));
+    osd(&mut world).object_store = Some("bluestore".to_owned());
+    assert_eq!(expected(&world, "ceph2.own-ahead-osd-2"), (2_000, day));
+}
+
 type Change = fn(&mut World);
 
 fn osd(world: &mut World) -> &mut replank_common::facts::CephDaemonFact {

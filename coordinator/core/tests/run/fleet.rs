@@ -75,6 +75,8 @@ pub struct Fleet {
     /// The coordinator dies once the journal has this many records.
     pub dies_at: Option<usize>,
     pub commands: usize,
+    /// What agents take long to measure.
+    pub measuring_ms: BTreeMap<ReadingRequest, u64>,
 }
 
 const START_MS: u64 = 1_000_000;
@@ -105,6 +107,7 @@ impl Fleet {
             watcher: Watcher::default(),
             dies_at: None,
             commands: 0,
+            measuring_ms: BTreeMap::new(),
         };
         let (_, created) = Machine::create(fleet.index.clone(), plans::run_id(), "alice", fleet.now);
         fleet.append(&created.records);
@@ -322,9 +325,13 @@ impl Fleet {
     }
 
     fn up(&mut self, host: usize, message: ToCoordinator) {
+        self.up_after(0, host, message);
+    }
+
+    fn up_after(&mut self, ms: u64, host: usize, message: ToCoordinator) {
         let Some(link) = self.hosts[host].link else { return };
         for delay in self.arrivals() {
-            self.at(delay, Happening::ToCoordinator { host, link, message: message.clone() });
+            self.at(ms + delay, Happening::ToCoordinator { host, link, message: message.clone() });
         }
     }
 
@@ -385,7 +392,8 @@ impl Fleet {
                 };
                 let now = self.now;
                 let reading = self.hosts[host].read(&request, peer_answers, now);
-                self.up(host, ToCoordinator::Reading(ask, Box::new(reading)));
+                let takes_ms = self.measuring_ms.get(&request).copied().unwrap_or(0);
+                self.up_after(takes_ms, host, ToCoordinator::Reading(ask, Box::new(reading)));
             }
         }
     }

@@ -65,6 +65,7 @@ pub struct SimHost {
     pub guards_asked: BTreeSet<ActionId>,
     /// What it answers when it is asked whether OSDs may stop.
     pub cluster: ReadingValue,
+    pub quorum: ReadingValue,
 }
 
 impl SimHost {
@@ -91,6 +92,7 @@ impl SimHost {
             way_back_closed: false,
             guards_asked: BTreeSet::new(),
             cluster: ReadingValue::CannotTell { why: "it is no cluster".to_owned() },
+            quorum: ReadingValue::CannotTell { why: "it is no cluster".to_owned() },
         };
         for guest in 0..guests {
             host.start_guest(GuestUuid(Uuid::from_u128(number * 1000 + guest + 1)), GuestState::Running);
@@ -207,12 +209,12 @@ impl SimHost {
                 ReadingValue::LibvirtTcp { answered: peer_answers, detail: "refused".to_owned() }
             }
             ReadingRequest::CephStop { .. } => self.cluster.clone(),
+            ReadingRequest::CephMons => self.quorum.clone(),
             ReadingRequest::EmulatorForNewGuests { .. }
             | ReadingRequest::Facts
             | ReadingRequest::CephDaemons
             | ReadingRequest::CephSettle { .. }
             | ReadingRequest::CephMap
-            | ReadingRequest::CephMons
             | ReadingRequest::CephGroups
             | ReadingRequest::CephHealth
             | ReadingRequest::CephCluster => ReadingValue::CannotTell { why: "not simulated".to_owned() },

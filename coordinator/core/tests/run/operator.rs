@@ -6,7 +6,7 @@ use replank_ceph::OsdId;
 use replank_ceph::documents::{OsdDump, PgDump, QuorumStatus};
 use replank_ceph::seen::{Seen, Stop};
 use replank_common::ids::GuestUuid;
-use replank_common::reading::ReadingValue;
+use replank_common::reading::{ReadingRequest, ReadingValue};
 use replank_core::gate::Gate;
 use replank_core::plan::Stage;
 use replank_core::run::event::MAX_CLOSED;
@@ -247,14 +247,16 @@ fn a_host_stopped_between_switch_and_guard_is_guarded_all_the_same() {
     assert_eq!(fleet.watcher.end, Some(End::Completed), "and the run went on from where it was");
 }
 
+const ONE_MON: &[u8] =
+    br#"{"quorum_names": ["a"], "monmap": {"mons": [{"rank": 0, "name": "a", "addr": "10.0.0.2:6789/0"}]}}"#;
+
 /// The answer of a cluster with one OSD and no data.
 fn one_osd() -> ReadingValue {
     let map = br#"{"epoch": 9, "flags": "", "pools": [], "osds": [
         {"osd": 0, "up": 1, "in": 1, "up_from": 5, "state": ["exists"], "public_addr": "10.0.0.1:6800/1"}]}"#;
-    let quorum = br#"{"quorum_names": ["a"], "monmap": {"mons": [{"rank": 0, "name": "a", "addr": "10.0.0.2:6789/0"}]}}"#;
     let osds = OsdDump::read("osd.json", map).unwrap();
     let pgs = PgDump::read("pg.json", br#"{"pg_stats": []}"#).unwrap();
-    let quorum = QuorumStatus::read("quorum.json", quorum).unwrap();
+    let quorum = QuorumStatus::read("quorum.json", ONE_MON).unwrap();
     let stop = Stop::new(osds, pgs, quorum, None, [OsdId(0)].into());
     ReadingValue::Ceph(Seen::Stop(Box::new(stop)).to_text())
 }
@@ -292,6 +294,31 @@ fn the_way_back_waits_until_daemons_may_stop() {
     assert!(
         fleet.run_until(300_000, |f| f.machine().state().finished() == Some(End::RolledBack { to: None }))
     );
+}
+
+/// A cluster of 500,000 groups takes a minute or more for an answer, and not every answer takes as long.
+#[test]
+fn answers_that_take_longer_than_one_may_be_old_pass_together() {
+    for (stop_ms, mons_ms) in [(100_000, 60_000), (60_000, 100_000), (230_000, 35_000), (90_000, 0)] {
+        let shape = Shape::of(1);
+        let mut plan = plans::plan(shape);
+        let via = host_name(0);
+        let stop =
+            Gate::OsdsMayStop { osds: vec![0], mons: Vec::new(), consents: Vec::new(), via: via.clone() };
+        let id = step_id(0, "keep");
+        let step = plan.steps.iter_mut().find(|step| step.id == id).unwrap();
+        step.before.extend([stop, Gate::MonsInQuorum { mons: vec!["a".to_owned()], via }]);
+        let index = Arc::new(Index::new(plans::plan_id(), plan).unwrap());
+        let mut fleet = Fleet::sailing(index, shape, 1, 1);
+        fleet.hosts[0].cluster = one_osd();
+        let quorum = QuorumStatus::read("quorum.json", ONE_MON).unwrap();
+        fleet.hosts[0].quorum = ReadingValue::Ceph(Seen::Mons(quorum).to_text());
+        fleet.measuring_ms =
+            [(ReadingRequest::CephStop { osds: vec![0] }, stop_ms), (ReadingRequest::CephMons, mons_ms)]
+                .into();
+        see_it_through(&mut fleet, 1_800_000);
+        assert_eq!(fleet.watcher.end, Some(End::Completed), "{stop_ms} {mons_ms}");
+    }
 }
 
 #[test]

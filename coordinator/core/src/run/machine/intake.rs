@@ -54,7 +54,7 @@ impl Machine {
             }
             Input::Progress { host, action, permille, text } => {
                 if let Some(host) = self.flying(&host, &action) {
-                    self.seen[host].accepted = true;
+                    // It may come before the intent is durable: what is there now is looked at first.
                     self.seen[host].progress = Some(super::seen::ProgressSeen { permille, text });
                     self.touched.insert(host);
                 }

@@ -11,7 +11,9 @@ mod wants;
 
 pub use block::Block;
 pub use operator::{Operate, OperatorRefusal};
-pub use seen::{MAX_READING_AGE_MS, READING_DEADLINE_MS, RECHECK_MS, reading_deadline_ms};
+pub use seen::{
+    MAX_READING_AGE_MS, READING_DEADLINE_MS, RECHECK_MS, max_reading_age_ms, reading_deadline_ms,
+};
 pub use wants::{Command, Order, ReadingWant, Wants};
 
 use super::event::{Event, JOURNAL_FORMAT, Record};

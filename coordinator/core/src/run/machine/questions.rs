@@ -5,8 +5,8 @@
 
 use super::Machine;
 use super::seen::{
-    Answer, Asker, Asking, MAX_READING_AGE_MS, NOTE_AFTER_MS, NOTE_EVERY_MS, Question, RECHECK_MS,
-    measuring_ms, reading_deadline_ms,
+    Answer, Asker, Asking, NOTE_AFTER_MS, NOTE_EVERY_MS, Question, RECHECK_MS, measuring_ms,
+    reading_deadline_ms,
 };
 use crate::gate::{Gate, LinkSeen, Observed, Verdict, WaitReason, Watched, asks, judge};
 use crate::run::event::{Event, When};
@@ -34,7 +34,7 @@ impl Observed for Sight<'_> {
         let host = self.machine.state.index.host(host)?;
         let question = self.machine.seen[host].questions.get(request)?;
         let answer = question.answer.as_ref()?;
-        let counts = (question.ask >= self.mark && !is_old(answer.received_ms, self.machine.now_ms))
+        let counts = (question.ask >= self.mark && !answer.is_old(self.machine.now_ms))
             || planted::is(Planted::OldAnswerCounts);
         counts.then_some(&answer.reading)
     }
@@ -50,10 +50,6 @@ impl Observed for Sight<'_> {
             })
             .collect()
     }
-}
-
-fn is_old(received_ms: UnixMs, now_ms: UnixMs) -> bool {
-    now_ms.saturating_sub(received_ms) > MAX_READING_AGE_MS
 }
 
 impl Machine {
@@ -159,9 +155,7 @@ impl Machine {
                 // What counts although it is old is not asked again either.
                 (question.ask < mark && !planted::is(Planted::OldAnswerCounts))
                     || match &question.answer {
-                        Some(answer) => {
-                            is_old(answer.received_ms, now_ms) && !planted::is(Planted::OldAnswerCounts)
-                        }
+                        Some(answer) => answer.is_old(now_ms) && !planted::is(Planted::OldAnswerCounts),
                         None => now_ms.saturating_sub(question.asked_ms) >= reading_deadline_ms(request),
                     }
             }
@@ -233,7 +227,8 @@ impl Machine {
         if other || question.answer.is_some() {
             return;
         }
-        question.answer = Some(Answer { reading, received_ms });
+        let took_ms = received_ms.saturating_sub(question.asked_ms);
+        question.answer = Some(Answer { reading, received_ms, took_ms });
         self.touched.insert(of);
         self.wake_askers(of);
     }

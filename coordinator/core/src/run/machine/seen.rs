@@ -12,7 +12,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use crate::gate::WaitReason;
 
-/// An answer older than this does not count: the gates of one step must pass within one such span. Milliseconds.
+/// An answer older than this does not count, unless it took long ([`max_reading_age_ms`]): the gates of one step must pass within one such
+/// span. Milliseconds.
 pub const MAX_READING_AGE_MS: u64 = 30_000;
 /// A question without an answer is asked again after this long, unless it takes longer by its nature. Milliseconds.
 pub const READING_DEADLINE_MS: u64 = 15_000;
@@ -40,6 +41,30 @@ pub fn reading_deadline_ms(request: &ReadingRequest) -> u64 {
         | ReadingRequest::CephGroups
         | ReadingRequest::CephHealth
         | ReadingRequest::CephCluster => ANSWER_MS,
+    }
+}
+
+/// How old an answer to `request` may be that took `took_ms`. Milliseconds.
+///
+/// Two answers of which each takes longer than the other may be old would never count together: whenever one comes, the other is asked for anew. So
+/// one of a cluster may be older by as long as it took, which an agent bounds by [`ANSWER_MS`]. What a stop may not be based on for so long, the agent asks of
+/// the cluster itself, right before it. What is asked of a host alone takes no such time, and guests come and go there: it may not.
+pub fn max_reading_age_ms(request: &ReadingRequest, took_ms: u64) -> u64 {
+    match request {
+        ReadingRequest::Census
+        | ReadingRequest::Facts
+        | ReadingRequest::Libvirtd
+        | ReadingRequest::EmulatorForNewGuests { .. }
+        | ReadingRequest::LibvirtTcp { .. }
+        | ReadingRequest::GuestJobs
+        | ReadingRequest::CephDaemons => MAX_READING_AGE_MS,
+        ReadingRequest::CephStop { .. }
+        | ReadingRequest::CephSettle { .. }
+        | ReadingRequest::CephMap
+        | ReadingRequest::CephMons
+        | ReadingRequest::CephGroups
+        | ReadingRequest::CephHealth
+        | ReadingRequest::CephCluster => MAX_READING_AGE_MS + took_ms.min(ANSWER_MS),
     }
 }
 
@@ -95,6 +120,15 @@ pub(in crate::run) struct Question {
 pub(in crate::run) struct Answer {
     pub(in crate::run) reading: Reading,
     pub(in crate::run) received_ms: UnixMs,
+    /// From the question to the answer.
+    pub(in crate::run) took_ms: u64,
+}
+
+impl Answer {
+    pub(in crate::run) fn is_old(&self, now_ms: UnixMs) -> bool {
+        let age_ms = now_ms.saturating_sub(self.received_ms);
+        age_ms > max_reading_age_ms(&self.reading.request, self.took_ms)
+    }
 }
 
 /// The gates of a step being asked.
