@@ -153,7 +153,7 @@ pub struct CephDaemonFact {
     #[serde(default)]
     pub mounted_by: Option<CephMount>,
     /// About how many files it has, where its file system is its own and counts them.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub files: Option<u64>,
     /// What the links in its directory lead to, outside of it.
     #[serde(default)]

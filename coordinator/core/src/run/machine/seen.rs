@@ -46,7 +46,7 @@ pub fn reading_deadline_ms(request: &ReadingRequest) -> u64 {
 
 /// How old an answer to `request` may be that took `took_ms`. Milliseconds.
 ///
-/// Two answers of which each takes longer than the other may be old would never count together: whenever one comes, the other is asked for anew. So
+/// Where answers take longer than they may be old, one is asked for anew before the other has come, and they count together by chance alone. So
 /// one of a cluster may be older by as long as it took, which an agent bounds by [`ANSWER_MS`]. What a stop may not be based on for so long, the agent asks of
 /// the cluster itself, right before it. What is asked of a host alone takes no such time, and guests come and go there: it may not.
 pub fn max_reading_age_ms(request: &ReadingRequest, took_ms: u64) -> u64 {
