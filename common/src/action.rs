@@ -152,6 +152,9 @@ pub struct RepositoryPin {
 pub struct PackagesStage {
     pub manager: PackageManager,
     pub install: Vec<PackagePin>,
+    /// Packages that may go, by name: libraries that a later release has under another name. Any other that would go is a refusal.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub removals: Vec<String>,
     /// Bytes that must stay available on every file system written to, after everything.
     pub spare_bytes: u64,
 }

@@ -308,6 +308,7 @@ fn mark_forward(packages: &dyn Packages, set: &StagedSet) -> Result<(), Failure>
     let names: Vec<String> = set
         .items
         .iter()
+        .filter(|item| item.after.is_some())
         .filter(|item| match item.automatic_before {
             Some(automatic) => automatic,
             None => item.before.is_none() && !set.pins.iter().any(|pin| pin.name == item.name),

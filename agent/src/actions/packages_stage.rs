@@ -15,7 +15,7 @@ use crate::codes;
 use crate::host::files::{FileError, digest_of_file, sync_directory};
 use crate::host::packages::{self, Installed, Packages, PackagesError, Resolved};
 use crate::host::space;
-use replank_common::action::{PackagePin, PackagesStage};
+use replank_common::action::PackagesStage;
 use replank_common::outcome::Refusal;
 use replank_common::undo::UndoRecord;
 use std::collections::BTreeMap;
@@ -68,30 +68,31 @@ fn disk_refusal(error: &FileError) -> Refusal {
 }
 
 /// Whether a resolved transaction does what was asked and nothing else to what is installed.
-pub(super) fn refuse_surprises(
+fn refuse_surprises(
     resolved: &[Resolved],
-    pins: &[PackagePin],
+    action: &PackagesStage,
     installed: &[Installed],
 ) -> Result<Vec<Resolved>, Refusal> {
     let mut extra = Vec::new();
     for item in resolved {
-        let pinned = pins.iter().any(|pin| pin.name == item.name);
+        let pinned = action.install.iter().any(|pin| pin.name == item.name);
+        let may_go = !pinned && action.removals.contains(&item.name);
         let what = format!("{} {}", item.name, item.before.as_deref().unwrap_or_default());
-        if item.after.is_none() {
+        if item.after.is_none() && !may_go {
             return Err(refusal(
                 codes::PACKAGES_SURPRISE,
                 format!("the transaction would remove {what}"),
-                "find out what it conflicts with (`apt-get -s install` or `dnf --assumeno install` with the same versions)",
+                "find out what it conflicts with (`apt-get -s install` or `dnf --assumeno install` with the same versions); name it in `removals` of the fleet file if it may go",
             ));
         }
-        if !pinned && item.before.is_some() {
+        if item.after.is_some() && !pinned && item.before.is_some() {
             return Err(refusal(
                 codes::PACKAGES_SURPRISE,
                 format!("the transaction would also change {what}, which the plan does not name"),
                 "pin that package too in the fleet file, or keep it out, and plan again",
             ));
         }
-        if !pinned {
+        if item.after.is_some() && !pinned {
             extra.push(item.clone());
         }
         if installed.iter().any(|p| p.name == item.name && p.held) {
@@ -151,7 +152,7 @@ impl Perform for PackagesStage {
         refuse_unfinished(&installed)?;
         progress(Some(50), "working out the transaction");
         let resolved = packages.resolve(&self.install).map_err(|e| packages_refusal(&e))?;
-        let extra = refuse_surprises(&resolved, &self.install, &installed)?;
+        let extra = refuse_surprises(&resolved, self, &installed)?;
 
         let directory = StagedSet::directory(host, self.manager, &self.install);
         fresh(&directory).map_err(|e| disk_refusal(&e))?;
@@ -195,7 +196,7 @@ impl Perform for PackagesStage {
                 change(
                     format!("package {} (staged)", item.name),
                     before,
-                    item.after.clone().unwrap_or_default(),
+                    item.after.clone().unwrap_or_else(|| "absent".to_owned()),
                 )
             })
             .collect();
@@ -384,6 +385,39 @@ fn refuse_without_space(
 mod tests {
     use super::*;
     use crate::host::command::CommandError;
+    use replank_common::action::PackagePin;
+    use replank_common::facts::PackageManager;
+
+    #[test]
+    fn only_what_is_named_may_go_and_nothing_that_is_to_come() {
+        let action = |install: &str, removals: &[&str]| PackagesStage {
+            manager: PackageManager::Apt,
+            install: vec![PackagePin { name: install.to_owned(), version: "2".to_owned() }],
+            removals: removals.iter().map(|name| (*name).to_owned()).collect(),
+            spare_bytes: 0,
+        };
+        let gone = [Resolved {
+            name: "libssl3".to_owned(),
+            architecture: "amd64".to_owned(),
+            before: Some("1".to_owned()),
+            after: None,
+        }];
+        let judged = |action: &PackagesStage, installed: &[Installed]| {
+            refuse_surprises(&gone, action, installed).map_err(|refusal| refusal.code)
+        };
+        assert_eq!(judged(&action("ceph-osd", &["libssl3"]), &[]), Ok(Vec::new()));
+        assert_eq!(judged(&action("ceph-osd", &["libcurl4"]), &[]), Err(codes::PACKAGES_SURPRISE.to_owned()));
+        assert_eq!(judged(&action("libssl3", &["libssl3"]), &[]), Err(codes::PACKAGES_SURPRISE.to_owned()));
+        let held = Installed {
+            name: "libssl3".to_owned(),
+            architecture: "amd64".to_owned(),
+            version: "1".to_owned(),
+            automatic: Some(true),
+            held: true,
+            unfinished: None,
+        };
+        assert_eq!(judged(&action("ceph-osd", &["libssl3"]), &[held]), Err(codes::PACKAGES_HELD.to_owned()));
+    }
 
     #[test]
     fn a_disk_that_is_full_is_the_operators_to_mend_and_not_a_failure() {

@@ -197,7 +197,7 @@ fn pins_of(manager: PackageManager) -> Vec<PackagePin> {
 }
 
 fn stage(manager: PackageManager) -> PackagesStage {
-    PackagesStage { manager, install: pins_of(manager), spare_bytes: 0 }
+    PackagesStage { manager, install: pins_of(manager), removals: Vec::new(), spare_bytes: 0 }
 }
 
 fn install(manager: PackageManager) -> PackagesInstall {

@@ -19,6 +19,7 @@ pub(crate) fn index(shape: plans::Shape) -> Arc<Index> {
                 Action::PackagesStage(PackagesStage {
                     manager: PackageManager::Apt,
                     install: Vec::new(),
+                    removals: Vec::new(),
                     spare_bytes: 0,
                 })
             }

@@ -166,11 +166,12 @@ impl From<a::Action> for v1::Action {
                         pins: each(pins),
                     })
                 }
-                a::Action::PackagesStage(a::PackagesStage { manager, install, spare_bytes }) => {
+                a::Action::PackagesStage(a::PackagesStage { manager, install, removals, spare_bytes }) => {
                     W::PackagesStage(v1::PackagesStage {
                         manager: v1::PackageManager::from(manager).into(),
                         install: each(install),
                         spare_bytes,
+                        removals,
                     })
                 }
                 a::Action::PackagesInstall(a::PackagesInstall { manager, install, undisturbed_units }) => {
@@ -262,6 +263,7 @@ impl TryFrom<v1::Action> for a::Action {
             W::PackagesStage(m) => Self::PackagesStage(a::PackagesStage {
                 manager: manager("PackagesStage", m.manager)?,
                 install: each(m.install),
+                removals: m.removals,
                 spare_bytes: m.spare_bytes,
             }),
             W::PackagesInstall(m) => Self::PackagesInstall(a::PackagesInstall {

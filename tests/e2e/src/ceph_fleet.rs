@@ -34,10 +34,11 @@ impl CephFleet {
         pins.retain(|(name, _)| !self.more_packages.iter().any(|(more, _)| more == name));
         pins.extend(self.more_packages.iter().map(|(name, version)| (name.as_str(), version.as_str())));
         pins.sort_unstable();
+        let releases = field.releases();
         let mut text = format!(
             r#"[fleet]
 name = "{name}"
-hops = ["debian-ceph-14.2-to-16.2"]
+hops = ["{hop}"]
 
 [pace]
 staging_parallel = 3
@@ -45,14 +46,18 @@ canary = {canary}
 spare_bytes = 268435456
 
 [ceph]
-version = "16.2.15"
+version = "{version}"
 repository = "ceph"
 admin = [{admin}]
 consent = [{consent}]
+removals = [{removals}]
 packages = [
 "#,
             name = field.lab.name(),
             canary = self.canary,
+            hop = releases.hop,
+            version = releases.to,
+            removals = quoted(&mut versions.removed()),
             admin = quoted(&mut field.hosts().map(Host::name)),
             consent = quoted(&mut self.consent.iter().map(String::as_str)),
         );

@@ -7,7 +7,7 @@ use crate::packages::Packages;
 use crate::world::World;
 use anyhow::{Context, Result, bail};
 use replank_core::run::{Phase, Report, RunView};
-use replank_lab::ceph::{CephSpec, Cluster};
+use replank_lab::ceph::{CephSpec, Cluster, Pair, Releases};
 use replank_lab::repo::{self, RepoDir};
 use replank_lab::{Cut, Host, Kind, Lab, LabSpec, root};
 use std::collections::BTreeMap;
@@ -23,16 +23,23 @@ pub struct FieldSpec {
     pub guests_per_host: usize,
     /// A cluster on this many hosts instead of compute hosts.
     pub ceph: Option<(usize, CephSpec)>,
+    /// The release of that cluster, and the one that its hosts' repository has.
+    pub pair: Pair,
 }
 
 impl FieldSpec {
     pub fn new(name: &str, hosts: usize, guests_per_host: usize) -> Self {
-        Self { name: name.to_owned(), hosts, guests_per_host, ceph: None }
+        Self { name: name.to_owned(), hosts, guests_per_host, ceph: None, pair: Pair::default() }
     }
 
     /// Three hosts with an old cluster, and its client; see [`Cluster`].
     pub fn ceph(name: &str) -> Self {
-        Self { ceph: Some((3, CephSpec::default())), ..Self::new(name, 0, 0) }
+        Self::ceph_of(name, Pair::default())
+    }
+
+    /// As [`FieldSpec::ceph`], from and to other releases.
+    pub fn ceph_of(name: &str, pair: Pair) -> Self {
+        Self { ceph: Some((3, CephSpec::default())), pair, ..Self::new(name, 0, 0) }
     }
 }
 
@@ -59,6 +66,8 @@ pub struct Field {
     pub packages: Packages,
     /// The cluster of a field that has one.
     ceph: Option<Cluster>,
+    /// From and to which release that cluster goes.
+    releases: Releases,
     /// This field's own copy of the repository, which a scenario may add hostile packages to.
     pub repository: RepoDir,
     pub began: SystemTime,
@@ -106,9 +115,9 @@ impl Field {
                 )
             }
             Some((hosts, _)) => {
-                let prepared = repo::prepare_ceph(&root::cache_dir())?;
+                let prepared = repo::prepare_ceph(&root::cache_dir(), spec.pair)?;
                 let repository = prepared.copy_to(&directory.path().join("repo"))?;
-                (repository, LabSpec::ceph(spec.name.parse()?, *hosts))
+                (repository, LabSpec::ceph(spec.name.parse()?, *hosts).pair(spec.pair))
             }
         };
         let lab = Lab::up(&lab_spec.repository(repository.path().to_owned()))?;
@@ -118,7 +127,8 @@ impl Field {
         let began = SystemTime::now();
         let mut coordinator = Coordinator::init(&lab, &packages, &directory.path().join("coordinator"))?;
         coordinator.start(&lab)?;
-        Ok(Self { coordinator, lab, packages, ceph, repository, began, directory })
+        let releases = spec.pair.releases()?;
+        Ok(Self { coordinator, lab, packages, ceph, releases, repository, began, directory })
     }
 
     /// Installs the newest agent, on a compute host with dnf from the repository.
@@ -147,6 +157,11 @@ impl Field {
     /// This field has none.
     pub fn cluster(&self) -> Result<&Cluster> {
         self.ceph.as_ref().context("this field has no cluster")
+    }
+
+    /// From and to which release the cluster of such a field goes.
+    pub fn releases(&self) -> &Releases {
+        &self.releases
     }
 
     /// Upgrades to the newest agent of the repository with dnf.

@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 use nix::unistd::Uid;
 
 use crate::beat::{self, Recorder};
+use crate::ceph::Pair;
 use crate::command::wait_for;
 use crate::error::{IoContext, LabError, Result};
 use crate::guest::GuestSpec;
@@ -47,8 +48,8 @@ pub struct LabSpec {
     pub binds: Vec<(PathBuf, String)>,
     /// What the compute hosts' root is made from.
     pub recipe: Recipe,
-    /// What the root of the Ceph hosts and of the client is made from.
-    pub ceph_recipe: Recipe,
+    /// The release that Ceph hosts and the client have, and the next one.
+    pub pair: Pair,
     /// Whether a lab that fails to come up is left as it is, for a look at it.
     pub keep_failed: bool,
     /// The `lab` program, to record beats in a process of its own that outlives this one. None records them in
@@ -69,7 +70,7 @@ impl LabSpec {
             repository: None,
             binds: Vec::new(),
             recipe: Recipe::compute(),
-            ceph_recipe: Recipe::ceph(),
+            pair: Pair::default(),
             keep_failed: false,
             recorder: None,
         }
@@ -79,6 +80,12 @@ impl LabSpec {
     #[must_use]
     pub fn ceph(name: LabName, ceph_hosts: usize) -> Self {
         Self { hosts: 0, ceph_hosts, client: true, ..Self::new(name) }
+    }
+
+    /// With Ceph hosts of this release.
+    #[must_use]
+    pub fn pair(self, pair: Pair) -> Self {
+        Self { pair, ..self }
     }
 
     /// So many compute hosts.
@@ -120,7 +127,7 @@ impl Roots {
         let when = |wanted: bool, recipe: &Recipe| wanted.then(|| root::prepare(recipe)).transpose();
         Ok(Self {
             compute: when(spec.hosts > 0, &spec.recipe)?,
-            ceph: when(spec.ceph_hosts > 0 || spec.client, &spec.ceph_recipe)?,
+            ceph: when(spec.ceph_hosts > 0 || spec.client, &spec.pair.root()?)?,
         })
     }
 

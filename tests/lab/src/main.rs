@@ -8,7 +8,7 @@ use std::process::ExitCode;
 use anyhow::{Context, Result, bail};
 use clap::{Parser, Subcommand, ValueEnum};
 use replank_lab::beat::{self, Judgement, Recorder};
-use replank_lab::ceph::{CephSpec, Cluster, Coded, Writer};
+use replank_lab::ceph::{CephSpec, Cluster, Coded, Pair, Writer};
 use replank_lab::root::{self, Recipe};
 use replank_lab::{Host, Lab, LabName, LabSpec, LabState, down, known_labs, traces};
 
@@ -26,6 +26,14 @@ enum CodedPool {
     HostAtATime,
     /// k=4, m=2
     OsdAtATime,
+}
+
+#[derive(Debug, Clone, Copy, ValueEnum)]
+enum From {
+    /// 14.2.21, with 16.2.15 in the repository
+    Nautilus,
+    /// 16.2.15, with 18.2.7 in the repository
+    Pacific,
 }
 
 #[derive(Debug, Subcommand)]
@@ -47,6 +55,9 @@ enum Verb {
         /// How the cluster spreads its erasure-coded pool: whether a whole host may stop, or one OSD at a time
         #[arg(long, value_enum, default_value = "host-at-a-time", requires = "ceph")]
         coded: CodedPool,
+        /// Which release the cluster has
+        #[arg(long, value_enum, default_value = "nautilus", requires = "ceph")]
+        release: From,
         /// A directory that hosts see read-only at /srv/repo; for Ceph hosts, the packages of the next release if none is given
         #[arg(long, value_name = "DIR")]
         repo: Option<PathBuf>,
@@ -89,7 +100,7 @@ enum Verb {
         #[arg(long)]
         json: bool,
     },
-    /// Build the hosts' root file systems now, so that no later boot waits for them
+    /// Build the hosts' root file systems and the repositories of Ceph hosts now, so that no later boot waits for them
     Root,
     /// Record a lab's beats as long as its network is there
     #[command(hide = true)]
@@ -111,11 +122,15 @@ fn main() -> ExitCode {
 
 fn run(verb: Verb) -> Result<()> {
     match verb {
-        Verb::Up { name, hosts, guests, ceph, coded, repo, keep } => {
+        Verb::Up { name, hosts, guests, ceph, coded, release, repo, keep } => {
+            let pair = match release {
+                From::Nautilus => Pair::NautilusToPacific,
+                From::Pacific => Pair::PacificToReef,
+            };
             let repository = match repo {
                 Some(path) => Some(path.canonicalize().with_context(|| path.display().to_string())?),
                 None if ceph > 0 => {
-                    Some(replank_lab::repo::prepare_ceph(&root::cache_dir())?.path().to_owned())
+                    Some(replank_lab::repo::prepare_ceph(&root::cache_dir(), pair)?.path().to_owned())
                 }
                 None => None,
             };
@@ -124,6 +139,7 @@ fn run(verb: Verb) -> Result<()> {
                 guests_per_host: guests,
                 ceph_hosts: ceph,
                 client: ceph > 0,
+                pair,
                 repository,
                 keep_failed: keep,
                 recorder: Some(std::env::current_exe().context("failed to find this program's own file")?),
@@ -140,8 +156,10 @@ fn run(verb: Verb) -> Result<()> {
         Verb::Status { json } => status(json),
         Verb::Beats { name, json } => beats(name, json),
         Verb::Root => {
-            for recipe in [Recipe::compute(), Recipe::ceph()] {
-                println!("{}", root::prepare(&recipe)?.path.display());
+            println!("{}", root::prepare(&Recipe::compute())?.path.display());
+            for pair in [Pair::NautilusToPacific, Pair::PacificToReef] {
+                println!("{}", root::prepare(&pair.root()?)?.path.display());
+                println!("{}", replank_lab::repo::prepare_ceph(&root::cache_dir(), pair)?.path().display());
             }
             Ok(())
         }

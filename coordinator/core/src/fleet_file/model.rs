@@ -141,6 +141,9 @@ pub struct CephTarget {
     pub repository: String,
     /// Sorted by name.
     pub packages: Vec<PackagePin>,
+    /// Names of packages that may go from a host: libraries that the new packages have under another name.
+    #[serde(skip_serializing_if = "BTreeSet::is_empty")]
+    pub removals: BTreeSet<String>,
     /// Hosts with an admin keyring, whose agents may ask and change the cluster. The first that is linked when the plan is made is taken.
     pub admin: Vec<HostName>,
     /// Names of pools whose thin redundancy the operator accepts for the while.

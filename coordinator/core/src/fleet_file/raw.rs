@@ -89,6 +89,7 @@ pub(super) struct RawCeph {
     pub(super) version: Text,
     pub(super) repository: Text,
     pub(super) packages: Option<Vec<Spanned<RawPackage>>>,
+    pub(super) removals: Texts,
     pub(super) admin: Texts,
     pub(super) consent: Texts,
 }

@@ -217,6 +217,7 @@ impl<'a> Builder<'a> {
                 work: Work::Act(Action::PackagesStage(PackagesStage {
                     manager: hop.manager,
                     install,
+                    removals: Vec::new(),
                     spare_bytes,
                 })),
                 undo: Undo::Nothing,

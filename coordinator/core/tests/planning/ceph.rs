@@ -82,6 +82,23 @@ fn when_every_daemon_is_new_only_what_is_required_is_left_and_then_nothing() {
 }
 
 #[test]
+fn what_may_go_is_told_to_the_hosts_that_fetch() {
+    let mut world = nautilus();
+    goal(&mut world).removals.insert("libssl3".to_owned());
+    let plan = world.plan();
+    clean(&plan);
+    let stages: Vec<_> = plan
+        .steps
+        .iter()
+        .filter_map(|step| match &*step.work {
+            Work::Act(Action::PackagesStage(stage)) => Some(&stage.removals),
+            _ => None,
+        })
+        .collect();
+    assert_eq!(stages, vec![&["libssl3".to_owned()]; 3]);
+}
+
+#[test]
 fn everything_that_stands_in_the_way_is_told_at_once() {
     let mut world = hammer();
     let map = &mut cluster(&mut world).osds;

@@ -60,6 +60,13 @@ fn each_mistake_about_ceph_has_its_code_and_place() {
         ("admin = [\"ceph1\", ", "admin = [\"ceph2\", ", "RP1006", "ceph.admin", "\"ceph2\"]"),
         ("consent = []", "consents = []", "RP1002", "ceph.consents", "consents"),
         ("consent = []", "consent = \"rbd\"", "RP1003", "ceph.consent", "\"rbd\""),
+        (
+            "removals = []",
+            "removals = [\"libssl3\", \"librbd1\"]",
+            "RP1014",
+            "ceph.removals",
+            "[\"libssl3\", \"librbd1\"]",
+        ),
         ("canary = 1", "canary = [\"client\"]", "RP1010", "pace.canary", "[\"client\"]"),
         ("[ceph]", "[cehp]", "RP1002", "cehp", "cehp"),
         (

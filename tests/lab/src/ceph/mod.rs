@@ -15,6 +15,7 @@ mod conf;
 mod mgrs;
 mod mons;
 mod osds;
+mod pair;
 mod pools;
 mod writer;
 
@@ -29,6 +30,8 @@ use crate::host::{Host, Kind};
 use crate::lab::Lab;
 
 use osds::Osd;
+pub(crate) use pair::Set;
+pub use pair::{Pair, Releases};
 pub use pools::{CODED_POOL, POOL};
 pub use writer::{Ack, Found, Log, Stall, Verdict, Writer};
 

@@ -7,41 +7,17 @@
 use std::fs;
 use std::path::Path;
 
-use serde::Deserialize;
 use sha2::{Digest, Sha256};
 
 use super::apt::{Change, Session, Simulation};
-use super::error::{Result, unreadable};
-use super::recipe::Suites;
+use super::error::Result;
 use super::{Kind, PackageVersions, RepoDir, RepoError, Versions, cache, closure, index};
+use crate::ceph::{Pair, Releases, Set};
 use crate::error::IoContext;
 use crate::root;
 
-const RECIPE: &str = include_str!("../../recipes/ceph/repo.toml");
 /// Part of the cache key: raised when code here changes what is built from the same recipe.
-const LAYOUT: &str = "1";
-
-/// `recipes/ceph/repo.toml`.
-#[derive(Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
-struct Recipe {
-    suites: Suites,
-    ceph: Set,
-}
-
-/// All binary packages of `source`, asked for by `packages`.
-#[derive(Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
-struct Set {
-    source: String,
-    packages: Vec<String>,
-}
-
-impl Recipe {
-    fn embedded() -> Result<Self> {
-        toml::from_str(RECIPE).map_err(|e| unreadable("recipes/ceph/repo.toml", e))
-    }
-}
+const LAYOUT: &str = "2";
 
 /// Returns the Ceph hosts' repository from `cache`, building it first when it is not there.
 ///
@@ -49,25 +25,23 @@ impl Recipe {
 /// not there, since the step depends on what it holds.
 ///
 /// # Errors
-/// A tool is missing, the machine has no apt source for the recipe's suites, or the step would remove a package.
-pub fn prepare(cache: &Path) -> Result<RepoDir> {
-    let recipe = Recipe::embedded()?;
-    let host = root::Recipe::ceph();
-    let path =
-        cache::get_or_build(cache, &format!("ceph-repo-{}", key(&host)), |work| build(&recipe, &host, work))?;
-    Ok(RepoDir::at(path))
+/// A tool is missing, the machine has no apt source for the recipe's suites, or the step would remove a package that the recipe does not name.
+pub fn prepare(cache: &Path, pair: Pair) -> Result<RepoDir> {
+    let (releases, host) = (pair.releases()?, pair.root()?);
+    let name = format!("ceph-repo-{}", key(pair, &host));
+    Ok(RepoDir::at(cache::get_or_build(cache, &name, |work| build(&releases, &host, work))?))
 }
 
-fn key(host: &root::Recipe) -> String {
+fn key(pair: Pair, host: &root::Recipe) -> String {
     let mut hash = Sha256::new();
-    for part in [LAYOUT, RECIPE, &host.digest()] {
+    for part in [LAYOUT, pair.recipe(), &host.digest()] {
         hash.update((part.len() as u64).to_be_bytes());
         hash.update(part.as_bytes());
     }
     hash.finalize().iter().take(8).map(|byte| format!("{byte:02x}")).collect()
 }
 
-fn build(recipe: &Recipe, host: &root::Recipe, out: &Path) -> Result<()> {
+fn build(recipe: &Releases, host: &root::Recipe, out: &Path) -> Result<()> {
     let path = root::prepare(host)?.path.join("var/lib/dpkg/status");
     let status = fs::read_to_string(&path).doing("read", &path)?;
     let scratch = tempfile::tempdir().doing("create a scratch directory in", std::env::temp_dir())?;
@@ -82,7 +56,7 @@ fn build(recipe: &Recipe, host: &root::Recipe, out: &Path) -> Result<()> {
         old_suite: host.suite.clone(),
         new_suite: recipe.suites.new.clone(),
         source: recipe.ceph.source.clone(),
-        packages: classify(&step, |name| sources.get(name) == Some(&recipe.ceph.source))?,
+        packages: classify(&step, &recipe.ceph, |name| sources.get(name) == Some(&recipe.ceph.source))?,
     };
 
     let apt_dir = out.join("apt");
@@ -91,11 +65,23 @@ fn build(recipe: &Recipe, host: &root::Recipe, out: &Path) -> Result<()> {
     index::apt(&apt_dir)
 }
 
-/// The step's packages in the order of their configuration.
-fn classify(step: &Simulation, is_member: impl Fn(&str) -> bool) -> Result<Vec<PackageVersions>> {
+/// The step's packages in the order of their configuration, those that go last.
+fn classify(
+    step: &Simulation,
+    recipe: &Set,
+    is_member: impl Fn(&str) -> bool,
+) -> Result<Vec<PackageVersions>> {
     let mut packages = Vec::new();
     for change in &step.changes {
         match change {
+            Change::Remove { name, old } if recipe.removals.contains(name) => {
+                packages.push(PackageVersions {
+                    name: name.clone(),
+                    kind: Kind::Removed,
+                    old: Some(old.clone()),
+                    new: None,
+                })
+            }
             Change::Remove { name, old } => {
                 return Err(RepoError::Drags { step: "Ceph", detail: format!("remove `{name}` {old}") });
             }
@@ -117,13 +103,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_embedded_recipe_reads_and_names_no_mirror() {
-        assert_eq!(Recipe::embedded().unwrap().ceph.source, "ceph");
-        assert!(!RECIPE.contains("://"));
-    }
-
-    #[test]
-    fn libraries_may_be_upgraded_and_nothing_may_go() {
+    fn libraries_may_be_upgraded_and_only_those_named_may_go() {
         let install = |name: &str, old: Option<&str>| Change::Install {
             name: name.to_owned(),
             old: old.map(str::to_owned),
@@ -137,7 +117,9 @@ mod tests {
             ],
             configured: ["libc6", "libfmt9", "ceph-osd"].map(str::to_owned).to_vec(),
         };
-        let packages = classify(&step, |name| name.starts_with("ceph")).unwrap();
+        let recipe =
+            Set { source: "ceph".to_owned(), packages: Vec::new(), removals: vec!["libssl3".to_owned()] };
+        let packages = classify(&step, &recipe, |name| name.starts_with("ceph")).unwrap();
         let seen: Vec<_> = packages.iter().map(|p| (p.name.as_str(), p.kind, p.old.is_some())).collect();
         assert_eq!(
             seen,
@@ -147,7 +129,11 @@ mod tests {
                 ("ceph-osd", Kind::Member, true)
             ]
         );
+        step.changes.push(Change::Remove { name: "libssl3".to_owned(), old: "1".to_owned() });
+        let packages = classify(&step, &recipe, |_| false).unwrap();
+        let gone = packages.last().unwrap();
+        assert_eq!((gone.name.as_str(), gone.kind, gone.new.as_deref()), ("libssl3", Kind::Removed, None));
         step.changes.push(Change::Remove { name: "ceph-mds".to_owned(), old: "1".to_owned() });
-        assert!(classify(&step, |_| true).unwrap_err().to_string().contains("ceph-mds"));
+        assert!(classify(&step, &recipe, |_| true).unwrap_err().to_string().contains("ceph-mds"));
     }
 }

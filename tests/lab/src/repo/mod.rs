@@ -10,7 +10,7 @@
 //!       repodata/
 //! ```
 //!
-//! Ceph hosts have one of their own ([`prepare_ceph`], `recipes/ceph/repo.toml`): `apt/` alone, with Ceph's next release and
+//! Ceph hosts have one of their own ([`prepare_ceph`], one a [`Pair`](crate::ceph::Pair) of releases): `apt/` alone, with Ceph's next release and
 //! every library that it needs.
 //!
 //! Packages come from the mirror that the machine's own apt uses; the project names none. What the package managers do
@@ -40,6 +40,7 @@ use crate::error::IoContext;
 pub use ceph::prepare as prepare_ceph;
 pub use error::{RepoError, Result};
 pub use index::add;
+pub(crate) use recipe::Suites;
 pub use versions::{Kind, PackageVersions, Versions};
 
 /// A prepared repository: a directory with `apt/` and `rpm/`.

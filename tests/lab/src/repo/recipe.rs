@@ -35,11 +35,11 @@ struct Data {
 }
 
 /// Where the later release comes from.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub(super) struct Suites {
-    pub(super) new: String,
-    pub(super) architecture: String,
+pub(crate) struct Suites {
+    pub(crate) new: String,
+    pub(crate) architecture: String,
 }
 
 /// The in-place set: all binary packages of `source`, asked for by `packages`.

@@ -48,6 +48,8 @@ pub enum Kind {
     /// host may have it already, even in another version of the same release: do not pin it. Of a step to the next
     /// release: one of its libraries, in many cases newer than the host's own.
     Dependency,
+    /// Goes with the step: a library that the next release has under another name.
+    Removed,
 }
 
 impl Versions {
@@ -70,6 +72,12 @@ impl Versions {
     pub fn new_dependencies(&self) -> impl Iterator<Item = (&str, &str)> {
         let dependencies = self.packages.iter().filter(|package| package.kind == Kind::Dependency);
         dependencies.filter_map(|package| Some((package.name.as_str(), package.new.as_deref()?)))
+    }
+
+    /// The packages that the step removes.
+    pub fn removed(&self) -> impl Iterator<Item = &str> {
+        let removed = self.packages.iter().filter(|package| package.kind == Kind::Removed);
+        removed.map(|package| package.name.as_str())
     }
 
     fn members(&self) -> impl Iterator<Item = &PackageVersions> {

@@ -62,13 +62,12 @@ impl Recipe {
         }
     }
 
-    /// A host of Debian 11 for Ceph 14.2.21: all its daemons, librbd, apt.
-    #[must_use]
-    pub fn ceph() -> Self {
+    /// A host for the Ceph of this suite of Debian: all its daemons, librbd, apt.
+    pub(crate) fn ceph(name: String, suite: String, fixes: bool) -> Self {
         Self {
-            name: "ceph".to_owned(),
-            suite: "bullseye".to_owned(),
-            fixes: false,
+            name,
+            suite,
+            fixes,
             packages: package_list(include_str!("../../recipes/ceph/packages")),
             customize: include_str!("../../recipes/ceph/customize.sh").to_owned(),
         }

@@ -82,7 +82,7 @@ fn ceph_of(
     notes: &mut Notebook<'_>,
 ) -> Option<Aim> {
     let at = raw.span();
-    let RawCeph { version, repository, packages, admin, consent } = raw.into_inner();
+    let RawCeph { version, repository, packages, removals, admin, consent } = raw.into_inner();
     let mut section = Section::new("ceph", at, notes);
     let version = section.text("version", version, "version = \"16.2.15\"");
     let version = version.and_then(|version| section.exact_version("version", version)).map(Version::new);
@@ -92,6 +92,14 @@ fn ceph_of(
         section.missing("packages", "packages = [{ name = \"ceph-osd\", version = \"…\" }, …]");
     }
     let packages = packages.and_then(|packages| pins("ceph", packages, section.notes));
+    let removals = removals.unwrap_or_default();
+    if let Some(both) =
+        removals.iter().find(|name| packages.iter().flatten().any(|pin| pin.name == *name.get_ref()))
+    {
+        let problem = format!("`{}` is to go, and among the packages to install", both.get_ref());
+        let remedy = "keep it in one of the two lists";
+        section.notes.note(both.span(), codes::FLEET_CONTRADICTION, "ceph.removals", problem, remedy);
+    }
     let admin = section.texts("admin", admin, "admin = [\"a host with an admin keyring\"]");
     let admin = admin.and_then(|admin| admin_hosts(admin, &mut section));
     let (admin, admin_at) = admin?.into_iter().unzip();
@@ -99,6 +107,7 @@ fn ceph_of(
         version: version?,
         repository: repository?,
         packages: packages?,
+        removals: set(Some(removals)),
         admin,
         consent: set(consent),
     });

@@ -84,6 +84,7 @@ impl Builder<'_, '_> {
         let stage = PackagesStage {
             manager: voyage.hop.manager,
             install: packages(self.ground, facts),
+            removals: voyage.goal.removals.iter().cloned().collect(),
             spare_bytes: voyage.fleet.pace.spare_bytes,
         };
         let title = format!("fetch Ceph {} and what is installed now, check both", voyage.goal.version);

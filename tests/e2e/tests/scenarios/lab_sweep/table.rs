@@ -91,10 +91,7 @@ fn row(action: &Action, plan: &Plan, libvirt: &str) -> Result<Row> {
             )
         },
         Action::PackagesStage(stage) => {
-            let of = |pin| {
-                let (install, manager) = (vec![pin], PackageManager::Apt);
-                Action::PackagesStage(PackagesStage { manager, install, spare_bytes: stage.spare_bytes })
-            };
+            let of = |pin| Action::PackagesStage(PackagesStage { install: vec![pin], ..stage.clone() });
             Row {
                 action: of(own_pin()),
                 ready: "for set in $(grep -ls sweep-planks /var/lib/replank/staged/*/manifest.json); do
