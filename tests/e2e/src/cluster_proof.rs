@@ -50,7 +50,10 @@ pub fn flags(field: &Field) -> Result<String> {
     Ok(dump["flags"].as_str().context("the map has no flags")?.to_owned())
 }
 
-/// What an operator or a run has set for the cluster's daemons, as `SECTION NAME VALUE`; what managers keep for themselves is left out.
+/// What OSDs from Quincy on measure of their devices on their first start and keep in the cluster's settings.
+const MEASURED: &str = "osd_mclock_max_capacity_iops";
+
+/// What an operator or a run has set for the cluster's daemons, as `SECTION NAME VALUE`; what managers and OSDs keep for themselves is left out.
 ///
 /// # Errors
 /// The cluster does not answer.
@@ -58,7 +61,11 @@ pub fn settings(field: &Field) -> Result<BTreeSet<String>> {
     let dump = field.cluster()?.ask(&["config", "dump"])?;
     let lines = dump.as_array().context("the settings are no list")?;
     let word = |line: &serde_json::Value, key: &str| line[key].as_str().unwrap_or_default().to_owned();
-    let all = lines.iter().filter(|line| !word(line, "name").starts_with("mgr/"));
+    let own = |line: &serde_json::Value| {
+        let name = word(line, "name");
+        name.starts_with("mgr/") || name.starts_with(MEASURED)
+    };
+    let all = lines.iter().filter(|line| !own(line));
     Ok(all.map(|line| ["section", "name", "value"].map(|key| word(line, key)).join(" ")).collect())
 }
 
