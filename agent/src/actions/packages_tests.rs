@@ -1,6 +1,7 @@
 //! Packages staged, installed and taken back over real dnf and real apt, each in a root of its own, with crashes at every boundary.
 //!
-//! `demo` 1 is installed with a configuration file that the operator changed; `demo` 2 needs `demo-lib`, which takes a file over from it.
+//! `demo` 1 is installed with a configuration file that the operator changed; `demo` 2 needs `demo-lib`, which takes a file over from it. With apt
+//! `demo` 1 needs `demo-old`, in whose place `demo-lib` comes, with the same file: a library that has another name from then on.
 
 use super::staged::StagedSet;
 use super::testing::World;
@@ -52,6 +53,10 @@ const DEMO_1: [(&str, &str); 3] =
 const DEMO_2: [(&str, &str); 3] =
     [("/usr/share/demo/f", "two"), ("/usr/share/demo/new", "new"), ("/etc/demo.conf", "setting 2")];
 const LIB: [(&str, &str); 2] = [("/usr/share/demo/moved", "moved"), ("/etc/demo-lib.conf", "lib")];
+
+const OLD: [(&str, &str); 2] = [("/usr/share/demo/old", "old"), ("/etc/demo-old.conf", "old")];
+const LIB_FOR_OLD: [(&str, &str); 3] =
+    [("/usr/share/demo/moved", "moved"), ("/etc/demo-lib.conf", "lib"), ("/usr/share/demo/old", "newer")];
 
 /// A directory beside the test binaries that is made once for all of them, each being a process of its own, and anew when these tests change.
 fn made_once(name: &str, make: impl FnOnce(&Path)) -> PathBuf {
@@ -113,9 +118,11 @@ fn make_debs(made: &Path) {
         }
         fs::write(tree.join("DEBIAN/conffiles"), conffiles).unwrap();
     };
-    deb("demo", "1", "", &DEMO_1);
+    deb("demo", "1", "Depends: demo-old\n", &DEMO_1);
     deb("demo", "2", "Depends: demo-lib (>= 2)\n", &DEMO_2);
-    deb("demo-lib", "2", "Replaces: demo (<< 2)\n", &LIB);
+    deb("demo-old", "1", "", &OLD);
+    let in_place = "Replaces: demo (<< 2), demo-old\nBreaks: demo-old (<< 2)\nProvides: demo-old (= 2)\n";
+    deb("demo-lib", "2", in_place, &LIB_FOR_OLD);
     shell(
         "mkdir repo; for d in demo-*; do dpkg-deb --root-owner-group -b $d repo; done; cd repo; apt-ftparchive packages . > Packages",
         made,
@@ -165,10 +172,8 @@ fn base(manager: PackageManager) -> World {
             let text = format!("deb [trusted=yes] copy:{} ./\n", repository.display());
             world.file("/etc/apt/sources.list.d/demo.list", &text);
             let root = host.at("/").display().to_string();
-            shell(
-                &format!("dpkg --root={root} -i demo_1_all.deb || dpkg --root={root} -i demo-1.deb"),
-                &repository,
-            );
+            shell(&format!("dpkg --root={root} -i demo-old_1_all.deb demo_1_all.deb"), &repository);
+            packages::of(host, Apt).mark_automatic(&["demo-old".to_owned()], true).unwrap();
             packages::of(host, Apt).refresh(Path::new("/etc/apt/sources.list.d/demo.list")).unwrap();
         }
         PackageManager::Yum => unreachable!("not tried here"),
@@ -197,7 +202,11 @@ fn pins_of(manager: PackageManager) -> Vec<PackagePin> {
 }
 
 fn stage(manager: PackageManager) -> PackagesStage {
-    PackagesStage { manager, install: pins_of(manager), removals: Vec::new(), spare_bytes: 0 }
+    let removals = match manager {
+        Apt => vec!["demo-old".to_owned()],
+        Dnf | PackageManager::Yum => Vec::new(),
+    };
+    PackagesStage { manager, install: pins_of(manager), removals, spare_bytes: 0 }
 }
 
 fn install(manager: PackageManager) -> PackagesInstall {
@@ -294,6 +303,9 @@ fn forward_and_back(manager: PackageManager) {
     if manager == Apt {
         let installed = packages::of(&world.host, Apt).installed().unwrap();
         assert_eq!(installed.iter().find(|p| p.name == "demo-lib").unwrap().automatic, Some(true));
+        assert!(!installed.iter().any(|p| p.name == "demo-old"), "it went");
+        assert!(report.changes.iter().any(|c| c.what == "package demo-old" && c.after == "absent"));
+        assert_eq!(world.read("/usr/share/demo/old"), "newer\n");
     }
 
     undo(&action, &world.host, &record);
@@ -303,6 +315,7 @@ fn forward_and_back(manager: PackageManager) {
     assert!(!world.host.at("/etc/ran").exists());
     if manager == Apt {
         assert!(!world.read("/var/lib/dpkg/status").contains("demo-lib"), "no trace is left");
+        assert_eq!(world.read("/usr/share/demo/old"), "old\n");
     }
     // And forward again, as another run would.
     assert_eq!(action.check(&world.host).unwrap(), Standing::Ready);
@@ -425,8 +438,12 @@ fn what_is_refused_before_anything_changes() {
     let record = action.prepare(&start.host).unwrap();
     let before = state(&start, Apt);
 
-    // Never staged, and altered since.
+    // Something would go that nobody has named.
     let world = base(Apt);
+    let unnamed = PackagesStage { removals: Vec::new(), ..stage(Apt) };
+    assert_eq!(refused(unnamed.apply(&world.host, &UndoRecord::Nothing, QUIET)), "RP5103");
+
+    // Never staged, and altered since.
     assert_eq!(action.check(&world.host).unwrap_err().code, "RP5110");
     let world = copy(&start);
     let set = super::staged::exactly(&world.host, Apt, &action.install).unwrap();
