@@ -38,37 +38,44 @@ async fn aside<T: Send + 'static>(
 }
 
 /// A run from its journal, led by nobody.
+///
+/// Four threads that wait for little: one reads and proves the journal and then, as nobody waits for it before the end, another one proves
+/// the plan; one makes events of the journal; and one makes sense of the plan and then a run of the events.
 pub(super) async fn replayed(store: &Store, run: &RunId) -> Result<Machine, DriveError> {
     let id = run.clone();
     let plan = store.read(move |database| database.plan(&database.plan_of(&id)?)).await?;
+    let plan = Arc::new(plan);
     let (sender, pieces) = mpsc::channel();
-    let id = run.clone();
-    let replaying = tokio::task::spawn_blocking(move || replay(&id, &plan, pieces));
+    let (id, packed) = (run.clone(), plan.clone());
+    let replaying = tokio::task::spawn_blocking(move || replay(&id, &packed, pieces));
     let id = run.clone();
     let read =
         store.read(move |database| database.read_journal(&id, |piece| sender.send(piece).is_ok())).await;
-    let replayed = match replaying.await {
-        Ok(replayed) => replayed,
-        Err(panicked) => std::panic::resume_unwind(panicked.into_panic()),
-    };
+    let id = run.clone();
+    let proof = ended(tokio::task::spawn_blocking(move || proved(&id, &plan)).await);
+    let replayed = ended(replaying.await);
     match read {
-        Ok(_) => replayed,
+        Ok(_) => {}
         // Whoever replays had enough of it, and says why.
-        Err(StoreError::Closed) if replayed.is_err() => replayed,
+        Err(StoreError::Closed) if replayed.is_err() => {}
         // What was replayed came of a journal that is refused.
-        Err(error) => Err(error.into()),
+        Err(error) => return Err(error.into()),
     }
+    proof?;
+    replayed
+}
+
+fn ended<T>(task: Result<T, tokio::task::JoinError>) -> T {
+    task.unwrap_or_else(|panicked| std::panic::resume_unwind(panicked.into_panic()))
 }
 
 /// So many batches of events wait for the one who makes a run of them; further ones stay text, which is smaller.
-const BATCHES_MAX: usize = 4;
+const BATCHES_MAX: usize = 16;
 
-/// Four threads that wait for little: one reads and proves the journal, and here one proves the plan, this one makes events of the journal,
-/// and one makes sense of the plan and then a run of the events.
+/// Of a plan that somebody proves.
 fn replay(run: &RunId, plan: &PackedPlan, pieces: mpsc::Receiver<Piece>) -> Result<Machine, DriveError> {
     let (sender, batches) = mpsc::sync_channel(BATCHES_MAX);
     std::thread::scope(|scope| {
-        let proof = scope.spawn(|| proved(run, plan));
         let machine = scope.spawn(move || -> Result<Machine, DriveError> {
             let index = indexed(run, plan)?;
             let records = batches.into_iter().flatten();
@@ -87,7 +94,6 @@ fn replay(run: &RunId, plan: &PackedPlan, pieces: mpsc::Receiver<Piece>) -> Resu
         }
         drop(sender);
         let machine = joined(machine);
-        joined(proof)?;
         read?;
         machine
     })

@@ -123,6 +123,9 @@ impl Database {
             if newer.is_some() {
                 continue;
             }
+            if filling.lines.is_empty() {
+                filling.bodies.reserve(PIECE_BYTES + line.body.len());
+            }
             filling.bodies.push_str(line.body);
             let StoredLine { at_ms, epoch, format, .. } = line;
             filling.lines.push(PieceLine { seq, at_ms, epoch, format, end: filling.bodies.len() });

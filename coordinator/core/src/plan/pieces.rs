@@ -20,12 +20,15 @@ const PIECE_BYTES: usize = 256 * 1024;
 const STEPS: &[u8] = b"\n    \"steps\": [\n";
 const STEP: &[u8] = b"\n      {\n";
 const END: &[u8] = b"\n    ]";
-/// In a step: what comes before and after what it does, and its end. No text within it begins a line so far to the left.
+/// In a step: where what it may have in common with others begins and ends, where what it does begins and ends, and its end. No text within
+/// it begins a line so far to the left.
+const STAGE: &[u8] = b",\n        \"stage\": ";
+const NEEDS: &[u8] = b",\n        \"needs\": ";
 const WORK: &[u8] = b",\n        \"work\": ";
 const BEFORE: &[u8] = b",\n        \"before\": ";
 const STEP_END: &[u8] = b"\n      }";
-/// So many different things at most are shared by steps.
-const WORKS_MAX: usize = 4_096;
+/// So many different texts at most are remembered.
+const REMEMBERED_MAX: usize = 4_096;
 
 /// Cuts a plan file: what comes before its steps, some steps at a time, and what comes after them. Without steps, or no plan file at all, it
 /// stays in one piece.
@@ -172,27 +175,64 @@ impl Reader {
     }
 }
 
-/// Reads steps, of which those of different hosts do the same: what they do is read once, and shared.
+/// Reads steps, of which those of different hosts have nearly everything in common: that is read once, and what they do is shared.
 #[derive(Debug, Default)]
 struct Steps {
     steps: Vec<Step>,
-    /// By the text of it.
-    works: BTreeMap<Box<[u8]>, Arc<Work>>,
-    /// A step's text without what it does.
-    rest: Vec<u8>,
+    shared: Remembered<Shared>,
+    works: Remembered<Arc<Work>>,
+    /// A step's text without what it may share.
+    own: Vec<u8>,
 }
 
-/// A step without what it does.
-#[derive(Deserialize)]
+/// What was read before, by its text.
+#[derive(Debug)]
+struct Remembered<T>(BTreeMap<Box<[u8]>, T>);
+
+impl<T> Default for Remembered<T> {
+    fn default() -> Self {
+        Self(BTreeMap::new())
+    }
+}
+
+impl<T> Remembered<T> {
+    fn get(&self, text: &[u8]) -> Option<&T> {
+        self.0.get(text)
+    }
+
+    fn keep(&mut self, text: &[u8], read: T) -> &T {
+        // What has nothing in common with anything is not remembered for ever.
+        if self.0.len() == REMEMBERED_MAX {
+            self.0.clear();
+        }
+        self.0.entry(text.into()).or_insert(read)
+    }
+}
+
+/// What steps of different hosts may have in common.
+#[derive(Debug)]
+struct Shared {
+    rest: Rest,
+    work: Arc<Work>,
+}
+
+/// [`Shared`] without what the step does.
+#[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Rest {
-    id: StepId,
-    host: HostName,
     stage: Stage,
     title: String,
     before: Vec<Gate>,
     after: Vec<Gate>,
     undo: Undo,
+}
+
+/// A step without what it may share.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Own {
+    id: StepId,
+    host: HostName,
     needs: Vec<Need>,
     expected_ms: u64,
     deadline_ms: u64,
@@ -201,36 +241,36 @@ struct Rest {
 impl Steps {
     /// The steps of a piece, each as a plan file has it.
     fn read(&mut self, mut piece: &[u8]) -> Result<(), String> {
+        let find = Finders::new();
         while !piece.is_empty() {
-            let end = memmem::find(piece, STEP_END).ok_or("it does not end")? + STEP_END.len();
-            self.read_one(&piece[..end])?;
-            piece = &piece[end..];
+            piece = self.read_one(piece, &find)?;
             piece = piece.strip_prefix(b",").unwrap_or(piece);
             piece = piece.strip_prefix(b"\n").ok_or("something follows it")?;
         }
         Ok(())
     }
 
-    fn read_one(&mut self, text: &[u8]) -> Result<(), String> {
-        let form = |error: serde_json::Error| error.to_string();
-        let begin = memmem::find(text, WORK).ok_or("it has no work")? + WORK.len();
-        let end = begin + memmem::find(&text[begin..], BEFORE).ok_or("it has no gates")?;
-        let work = match self.works.get(&text[begin..end]) {
-            Some(work) => work.clone(),
+    /// The first step of the text. What follows it.
+    fn read_one<'p>(&mut self, text: &'p [u8], find: &Finders) -> Result<&'p [u8], String> {
+        let begin = find.stage.find(text).ok_or("it has no stage")?;
+        let end = begin + find.needs.find(&text[begin..]).ok_or("it has no needs")?;
+        let close = end + find.step_end.find(&text[end..]).ok_or("it does not end")? + STEP_END.len();
+        self.own.clear();
+        self.own.extend_from_slice(&text[..begin]);
+        self.own.extend_from_slice(&text[end..close]);
+        let Own { id, host, needs, expected_ms, deadline_ms } =
+            serde_json::from_slice(&self.own).map_err(form)?;
+        // Without the comma before it.
+        let shared = &text[begin + 1..end];
+        let shared = match self.shared.get(shared) {
+            Some(known) => known,
             None => {
-                let work: Arc<Work> = serde_json::from_slice(&text[begin..end]).map_err(form)?;
-                // Steps which have nothing in common are not remembered for ever.
-                if self.works.len() < WORKS_MAX {
-                    self.works.insert(text[begin..end].into(), work.clone());
-                }
-                work
+                let read = read_shared(shared, find, &mut self.works)?;
+                self.shared.keep(shared, read)
             }
         };
-        self.rest.clear();
-        self.rest.extend_from_slice(&text[..begin - WORK.len()]);
-        self.rest.extend_from_slice(&text[end..]);
-        let Rest { id, host, stage, title, before, after, undo, needs, expected_ms, deadline_ms } =
-            serde_json::from_slice(&self.rest).map_err(form)?;
+        let Rest { stage, title, before, after, undo } = shared.rest.clone();
+        let work = shared.work.clone();
         self.steps.push(Step {
             id,
             host,
@@ -244,7 +284,44 @@ impl Steps {
             expected_ms,
             deadline_ms,
         });
-        Ok(())
+        Ok(&text[close..])
+    }
+}
+
+fn read_shared(text: &[u8], find: &Finders, works: &mut Remembered<Arc<Work>>) -> Result<Shared, String> {
+    let begin = find.work.find(text).ok_or("it has no work")?;
+    let end = begin + find.before.find(&text[begin..]).ok_or("it has no gates")?;
+    let rest = [b"{", &text[..begin], &text[end..], b"}"].concat();
+    let rest = serde_json::from_slice(&rest).map_err(form)?;
+    let work = &text[begin + WORK.len()..end];
+    let work = match works.get(work) {
+        Some(known) => known,
+        None => works.keep(work, serde_json::from_slice(work).map_err(form)?),
+    };
+    Ok(Shared { rest, work: work.clone() })
+}
+
+fn form(error: serde_json::Error) -> String {
+    error.to_string()
+}
+
+struct Finders {
+    stage: memmem::Finder<'static>,
+    needs: memmem::Finder<'static>,
+    work: memmem::Finder<'static>,
+    before: memmem::Finder<'static>,
+    step_end: memmem::Finder<'static>,
+}
+
+impl Finders {
+    fn new() -> Self {
+        Self {
+            stage: memmem::Finder::new(STAGE),
+            needs: memmem::Finder::new(NEEDS),
+            work: memmem::Finder::new(WORK),
+            before: memmem::Finder::new(BEFORE),
+            step_end: memmem::Finder::new(STEP_END),
+        }
     }
 }
 

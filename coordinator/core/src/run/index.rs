@@ -85,26 +85,34 @@ impl Index {
             |of: &str, id: &StepId| places.step(&plan, id).ok_or_else(|| unknown(of, "step", id));
         let known_hold =
             |of: &str, id: &HoldId| places.hold(&plan, id).ok_or_else(|| unknown(of, "hold", id));
-        let resolve_need = |of: &str, need: &Need| match need {
-            Need::Step(id) => known_step(of, id).map(NeedIx::Step),
+        let resolve_need = |of: &str, need: &Need, guess: Option<usize>| match need {
+            Need::Step(id) => {
+                places.step_likely(&plan, id, guess).map(NeedIx::Step).ok_or_else(|| unknown(of, "step", id))
+            }
             Need::Hold(id) => known_hold(of, id).map(NeedIx::Hold),
         };
-        let resolve = |of: &str, needs: &[Need]| -> Result<Vec<NeedIx>, UnsoundPlan> {
-            needs.iter().map(|need| resolve_need(of, need)).collect()
+        let resolve = |of: &str, needs: &[Need], guess: Option<usize>| -> Result<Vec<NeedIx>, UnsoundPlan> {
+            needs.iter().map(|need| resolve_need(of, need, guess)).collect()
         };
         let mut hold_needs = Vec::with_capacity(plan.holds.len());
         for hold in &plan.holds {
-            hold_needs.push(resolve(hold.id.as_str(), &hold.needs)?);
+            hold_needs.push(resolve(hold.id.as_str(), &hold.needs, None)?);
         }
         let mut points: BTreeMap<&StepId, Vec<usize>> = BTreeMap::new();
         for point in &plan.points_of_no_return {
             known_step("a point of no return", &point.step)?;
             points.entry(&point.step).or_default().push(known_hold(point.step.as_str(), &point.hold)?);
         }
-        let mut host_steps = vec![Vec::new(); plan.hosts.len()];
-        let (mut host_of, mut step_needs, mut given) = (Vec::new(), Vec::new(), Vec::new());
+        let mut host_steps: Vec<Vec<usize>> = vec![Vec::new(); plan.hosts.len()];
+        let count = plan.steps.len();
+        let mut host_of: Vec<usize> = Vec::with_capacity(count);
+        let (mut step_needs, mut given) = (Vec::with_capacity(count), Vec::with_capacity(count));
         for (ix, step) in plan.steps.iter().enumerate() {
-            let host = known_host(&step.id, &step.host)?;
+            // Steps of a host mostly stand together, and need the one before.
+            let host = match host_of.last() {
+                Some(host) if plan.hosts[*host].name == step.host => *host,
+                Some(_) | None => known_host(&step.id, &step.host)?,
+            };
             for gate in step.before.iter().chain(&step.after) {
                 let asked = asked_of(gate, &step.host);
                 if *asked != step.host {
@@ -121,7 +129,7 @@ impl Index {
                 }
                 Work::Act(_) | Work::Observe => None,
             });
-            let mut needs = resolve(step.id.as_str(), &step.needs)?;
+            let mut needs = resolve(step.id.as_str(), &step.needs, host_steps[host].last().copied())?;
             // P8 does not hang on the planner having repeated the hold among the step's needs.
             for hold in points.get(&step.id).into_iter().flatten() {
                 let hold = NeedIx::Hold(*hold);

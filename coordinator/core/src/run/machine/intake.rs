@@ -11,6 +11,7 @@ use replank_common::ids::{ActionId, BootId, GuestUuid, HostName};
 use replank_common::outcome::{OLD_EPOCH, Outcome};
 use replank_common::planted::{self, Planted};
 use replank_common::reading::{Reading, ReadingRequest, ReadingValue};
+use std::sync::Arc;
 
 /// A life of the baseline that is not there any more.
 struct Gone {
@@ -199,7 +200,7 @@ impl Machine {
             host: self.state.index.host_name(host).clone(),
             boot_id: census.boot_id,
             taken_at_ms: census.taken_at_ms,
-            guests: census.guests.values().map(Life::from).collect(),
+            guests: census.guests.values().map(|guest| Arc::new(Life::from(guest))).collect(),
         });
     }
 

@@ -12,6 +12,7 @@ use replank_common::UnixMs;
 use replank_common::ids::Direction;
 use replank_common::planted::{self, Planted};
 use replank_common::reading::{ReadingRequest, ReadingValue};
+use std::sync::Arc;
 
 impl Machine {
     pub(super) fn settle(&mut self) {
@@ -427,7 +428,7 @@ impl Machine {
                 if closing && census.agrees() && !self.state.hosts[host].baseline_due =>
             {
                 let name = self.state.index.host_name(host).clone();
-                let guests: Vec<Life> = census.guests.values().map(Life::from).collect();
+                let guests = census.guests.values().map(|guest| Arc::new(Life::from(guest))).collect();
                 let taken_at_ms = census.taken_at_ms;
                 self.stop_counting(host);
                 self.record(Event::Recounted { host: name, taken_at_ms, guests });

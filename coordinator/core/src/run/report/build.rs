@@ -133,7 +133,7 @@ fn proof(host: &HostName, track: &Track) -> GuestProof {
         }
         (Fate::Unwatched, _) => GuestFate::Unwatched,
     };
-    let after = track.last.as_ref().filter(|_| track.fate == Fate::Present);
+    let after = track.last.as_deref().filter(|_| track.fate == Fate::Present);
     GuestProof {
         uuid: track.first.uuid,
         name: track.first.name.clone(),

@@ -239,13 +239,13 @@ impl State {
             Outcome::Done { .. } => unreachable!("a step that is done is not held"),
         };
         self.steps[step].phase = phase;
-        self.steps[step].held = Some(Held {
+        self.steps[step].held = Some(Box::new(Held {
             since_ms: at_ms,
             code: code.clone(),
             reason: reason.clone(),
             remedy: remedy.clone(),
             unchanged,
-        });
+        }));
         self.active.remove(&step);
         if phase == StepPhase::Held {
             self.held.insert(step);
@@ -265,7 +265,7 @@ impl State {
             Some(wait) if wait.when == when => wait.since_ms,
             Some(_) | None => at_ms,
         };
-        self.steps[step].wait = Some(GateWait { when, reason: reason.clone(), since_ms });
+        self.steps[step].wait = Some(Box::new(GateWait { when, reason: reason.clone(), since_ms }));
         Ok(())
     }
 

@@ -5,6 +5,7 @@ use replank_common::UnixMs;
 use replank_common::census::{EndCause, Incarnation};
 use replank_common::ids::{BootId, GuestUuid, HostName};
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 /// What became of one life of a guest.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -24,12 +25,12 @@ pub enum Fate {
 /// One life of a guest on one host.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Track {
-    pub first: Life,
+    pub first: Arc<Life>,
     pub since_ms: UnixMs,
     /// Started during the run instead of being there before it.
     pub appeared: bool,
     /// As the last count saw it.
-    pub last: Option<Life>,
+    pub last: Option<Arc<Life>>,
     pub fate: Fate,
 }
 
@@ -67,14 +68,14 @@ impl Watch {
         self.guests.get(&uuid)?.last().filter(|track| track.fate == Fate::Present)
     }
 
-    pub(super) fn join(&mut self, life: Life, since_ms: UnixMs, appeared: bool) {
+    pub(super) fn join(&mut self, life: Arc<Life>, since_ms: UnixMs, appeared: bool) {
         let track = Track { first: life, since_ms, appeared, last: None, fate: Fate::Present };
         // Nearly every guest has one life.
         self.guests.entry(track.first.uuid).or_insert_with(|| Vec::with_capacity(1)).push(track);
     }
 
     /// A new baseline over an older one: the same lives go on, others ended while nobody watched.
-    pub(super) fn renew(&mut self, boot_id: BootId, guests: Vec<Life>, now_ms: UnixMs) {
+    pub(super) fn renew(&mut self, boot_id: BootId, guests: Vec<Arc<Life>>, now_ms: UnixMs) {
         self.boot_id = boot_id;
         let there: BTreeMap<GuestUuid, Incarnation> =
             guests.iter().map(|life| (life.uuid, life.incarnation)).collect();

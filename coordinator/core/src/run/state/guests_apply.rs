@@ -6,13 +6,14 @@ use crate::run::event::Life;
 use replank_common::UnixMs;
 use replank_common::census::{EndCause, Incarnation};
 use replank_common::ids::{BootId, GuestUuid, HostName, StepId};
+use std::sync::Arc;
 
 impl State {
     pub(super) fn on_baseline(
         &mut self,
         name: &HostName,
         boot_id: BootId,
-        guests: &[Life],
+        guests: &[Arc<Life>],
         at_ms: UnixMs,
     ) -> Result<(), IllegalEvent> {
         let host = self.known_host(name)?;
@@ -40,7 +41,7 @@ impl State {
                 why: "an earlier life of it has not ended",
             });
         }
-        watch.join(life.clone(), at_ms, true);
+        watch.join(Arc::new(life.clone()), at_ms, true);
         Ok(())
     }
 
@@ -157,7 +158,7 @@ impl State {
         Ok(())
     }
 
-    pub(super) fn on_recounted(&mut self, name: &HostName, guests: &[Life]) -> Result<(), IllegalEvent> {
+    pub(super) fn on_recounted(&mut self, name: &HostName, guests: &[Arc<Life>]) -> Result<(), IllegalEvent> {
         let host = self.known_host(name)?;
         match &self.course {
             Course::Closing { .. } => {}

@@ -132,8 +132,8 @@ pub struct StepState {
     pub undo_attempts: u32,
     /// Attempts that may have left something on the host, oldest first; taken back last first.
     pub leftovers: Vec<u32>,
-    pub wait: Option<GateWait>,
-    pub held: Option<Held>,
+    pub wait: Option<Box<GateWait>>,
+    pub held: Option<Box<Held>>,
     pub begun_ms: Option<UnixMs>,
     /// The action itself was done; gates after it may still have waited.
     pub acted_ms: Option<UnixMs>,
