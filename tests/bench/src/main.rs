@@ -8,6 +8,10 @@ use serde::Serialize;
 use std::fmt::Display;
 use std::path::PathBuf;
 
+/// As in the release's binary.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 /// Measures large fleets and clusters, each figure beside something known.
 #[derive(Debug, Parser)]
 #[command(name = "bench")]
