@@ -35,6 +35,8 @@ pub enum ReadingRequest {
     CephMap,
     /// Which MONs are in quorum.
     CephMons,
+    /// Which MDS serves which rank of which file system, and which stand by.
+    CephMds,
     /// How many placement groups are in which state.
     CephGroups,
     /// The reasons for which the cluster says that it is not well.

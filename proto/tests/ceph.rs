@@ -72,6 +72,7 @@ fn questions_and_answers() {
         ReadingRequest::CephSettle { osds: vec![5], version: Version::new("16.2.15") },
         ReadingRequest::CephMap,
         ReadingRequest::CephMons,
+        ReadingRequest::CephMds,
         ReadingRequest::CephGroups,
         ReadingRequest::CephHealth,
         ReadingRequest::CephCluster,

@@ -6,10 +6,11 @@
 use super::cannot_tell;
 use crate::host::Host;
 use crate::host::ceph::{Ceph, CephError, Daemon, daemons, installed_version};
+use crate::host::command::CommandError;
 use crate::host::systemd::SystemdError;
 use procfs::process::Process;
 use replank_ceph::OsdId;
-use replank_ceph::documents::{FileSystem, Health, OsdDump, read_versions, version_number};
+use replank_ceph::documents::{FileSystem, Health, MdsMap, OsdDump, read_versions, version_number};
 use replank_ceph::require::second_messenger;
 use replank_ceph::seen::{Cluster, Groups, LOOKING_MS, LOOKS_APART_MS, Look, Map, Seen, Settle};
 use replank_ceph::settled::Unsettled;
@@ -58,6 +59,19 @@ pub(super) fn map(ceph: &Ceph<'_>) -> ReadingValue {
 
 pub(super) fn mons(ceph: &Ceph<'_>) -> ReadingValue {
     seen(ceph.quorum().map(Seen::Mons))
+}
+
+pub(super) fn mds(ceph: &Ceph<'_>) -> ReadingValue {
+    seen(mds_of(ceph).map(Seen::Mds))
+}
+
+fn mds_of(ceph: &Ceph<'_>) -> Result<MdsMap, CephError> {
+    // Hammer has one file system at most, and no command of the other name.
+    let answer = match ceph.ask(&["fs", "dump"]) {
+        Err(CephError::Tool(CommandError::Failed { .. })) => ceph.ask(&["mds", "dump"])?,
+        answer => answer?,
+    };
+    Ok(MdsMap::read("ceph fs dump", &answer)?)
 }
 
 pub(super) fn groups(ceph: &Ceph<'_>) -> ReadingValue {
@@ -321,12 +335,9 @@ impl Rest<'_> {
     }
 
     fn filesystems(&mut self) -> Option<Vec<FileSystem>> {
-        // Hammer has one at most, and no command of the other name.
-        let answer = self.ceph.ask(&["fs", "dump"]).or_else(|_| self.ceph.ask(&["mds", "dump"]));
-        let answer = answer.map_err(|error| error.to_string());
-        let read =
-            answer.and_then(|answer| FileSystem::read("ceph fs dump", &answer).map_err(|e| e.to_string()));
-        read.map_err(|why| self.errors.insert("ceph fs dump".to_owned(), why)).ok()
+        let map = mds_of(self.ceph)
+            .map_err(|error| self.errors.insert("ceph fs dump".to_owned(), error.to_string()));
+        map.ok().map(|map| map.filesystems)
     }
 
     fn mon_features(&mut self) -> Vec<String> {

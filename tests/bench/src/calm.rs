@@ -189,6 +189,8 @@ impl<'a> Hosts<'a> {
                     | Gate::OsdsMayStop { .. }
                     | Gate::OsdsSettled { .. }
                     | Gate::MonsInQuorum { .. }
+                    | Gate::MdsMayStop { .. }
+                    | Gate::MdsBack { .. }
                     | Gate::CephDaemonsAre { .. }
                     | Gate::CephHealthKnown { .. }
                     | Gate::NoScrub { .. }
@@ -253,6 +255,7 @@ impl<'a> Hosts<'a> {
             | ReadingRequest::CephSettle { .. }
             | ReadingRequest::CephMap
             | ReadingRequest::CephMons
+            | ReadingRequest::CephMds
             | ReadingRequest::CephGroups
             | ReadingRequest::CephHealth
             | ReadingRequest::CephCluster => ReadingValue::CannotTell { why: "no host has Ceph".to_owned() },

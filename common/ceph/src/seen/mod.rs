@@ -15,7 +15,7 @@ pub use settle::*;
 pub use stop::*;
 
 use crate::OsdId;
-use crate::documents::{Health, OsdDump, OsdMetadata, QuorumStatus};
+use crate::documents::{Health, MdsMap, OsdDump, OsdMetadata, QuorumStatus};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
@@ -31,6 +31,7 @@ pub enum Seen {
     Settle(Settle),
     Map(Box<Map>),
     Mons(QuorumStatus),
+    Mds(MdsMap),
     Groups(Groups),
     Health(Health),
     Cluster(Box<Cluster>),
@@ -74,6 +75,7 @@ impl Seen {
             Self::Settle(_) => "how OSDs settle",
             Self::Map(_) => "the OSD map",
             Self::Mons(_) => "the quorum",
+            Self::Mds(_) => "the map of MDS",
             Self::Groups(_) => "the states of the placement groups",
             Self::Health(_) => "the health",
             Self::Cluster(_) => "the whole cluster",

@@ -2,8 +2,8 @@
 
 use replank_ceph::codes;
 use replank_ceph::documents::{
-    FileSystem, Health, OsdDump, OsdTree, Pg, PgDump, PgState, PoolKind, QuorumStatus, Word,
-    read_osd_metadata, read_versions,
+    Health, MdsMap, OsdDump, OsdTree, Pg, PgDump, PgState, PoolKind, QuorumStatus, Word, read_osd_metadata,
+    read_versions,
 };
 use replank_ceph::redundancy::Redundancy;
 use replank_ceph::{OsdId, PoolId};
@@ -243,18 +243,31 @@ fn a_shadow_tree_and_an_osd_under_two_roots_are_read_once() {
     assert!(OsdTree::read("f", circle.as_bytes()).unwrap_err().to_string().contains("contains itself"));
 }
 
+#[test]
+fn every_release_prints_the_same_mds() {
+    for (release, text) in releases!("mds-map.json") {
+        let map = MdsMap::read(release, text.as_bytes()).unwrap();
+        let [home] = &map.filesystems[..] else { panic!("{release}: {map:?}") };
+        assert_eq!((home.name.as_str(), home.max_mds, &home.ranks), ("home", 1, &[0].into()), "{release}");
+        assert_eq!(home.holders, [("alpha".to_owned(), 0)].into(), "{release}");
+        assert_eq!(home.states["alpha"], "up:active", "{release}");
+        // Who has not been heard of stands by for nobody.
+        assert_eq!(map.standing_by, ["beta".to_owned()].into(), "{release}");
+    }
+}
+
 /// Written after FSMap::dump and MDSMap::dump of src/mds at v0.94.10, v12.2.4 and v16.2.0.
 #[test]
 fn file_systems_tell_who_holds_a_rank_and_who_follows_one() {
     let mds = |name: &str, rank: i32, state: &str| {
         format!(r#"{{"gid": 1, "name": "{name}", "rank": {rank}, "state": "{state}"}}"#)
     };
-    let map = |name: &str, max: u32, ranks: &str, flags: u32, info: &str| {
+    let map_text = |name: &str, max: u32, ranks: &str, flags: u32, info: &str| {
         format!(
             r#"{{"epoch": 9, "flags": {flags}, {name} "max_mds": {max}, "in": [{ranks}], "up": {{}}, "info": {{{info}}}}}"#
         )
     };
-    let one = map(
+    let one = map_text(
         r#""fs_name": "home","#,
         2,
         "0,1",
@@ -270,25 +283,30 @@ fn file_systems_tell_who_holds_a_rank_and_who_follows_one() {
         "dumped fsmap epoch 9\n{{\"epoch\": 9, \"standbys\": [{}], \"filesystems\": [{{\"mdsmap\": {one}, \"id\": 1}}]}}",
         mds("d", -1, "up:standby")
     );
-    let all = FileSystem::read("fs", dump.as_bytes()).unwrap();
-    let [home] = &all[..] else { panic!("{all:?}") };
+    let map = MdsMap::read("fs", dump.as_bytes()).unwrap();
+    let [home] = &map.filesystems[..] else { panic!("{map:?}") };
     assert_eq!((home.name.as_str(), home.max_mds, home.ranks.len(), home.may_follow), ("home", 2, 2, true));
     let holders: Vec<(&str, u32)> = home.holders.iter().map(|(name, rank)| (name.as_str(), *rank)).collect();
     assert_eq!(holders, [("a", 0), ("b", 1)]);
     assert!(home.following.contains("c") && home.following.len() == 1);
+    assert_eq!((home.follows["c"], home.states["b"].as_str()), (0, "up:rejoin"));
+    assert_eq!(map.standing_by, ["d".to_owned()].into());
     // Hammer has one map, and lists those that stand by in it.
-    let hammer = map(
+    let hammer = map_text(
         "",
         1,
         "0",
         0,
         &format!(r#""gid_1": {}, "gid_2": {}"#, mds("a", 0, "up:active"), mds("b", -1, "up:standby")),
     );
-    let all = FileSystem::read("mds", hammer.as_bytes()).unwrap();
+    let map = MdsMap::read("mds", hammer.as_bytes()).unwrap();
+    let all = &map.filesystems;
     assert_eq!(all[0].holders.keys().collect::<Vec<_>>(), ["a"]);
     assert!(all[0].following.is_empty() && !all[0].may_follow);
+    assert_eq!(map.standing_by, ["b".to_owned()].into());
     // A cluster for block devices alone has a map without ranks, or none.
-    assert_eq!(FileSystem::read("mds", map("", 1, "", 0, "").as_bytes()).unwrap(), []);
-    assert_eq!(FileSystem::read("fs", br#"{"filesystems": []}"#).unwrap(), []);
-    assert_eq!(FileSystem::read("fs", br#"{"epoch": 1}"#).unwrap_err().code, codes::CEPH_OTHER_DOCUMENT);
+    let none = map_text("", 1, "", 0, "");
+    assert_eq!(MdsMap::read("mds", none.as_bytes()).unwrap(), MdsMap::default());
+    assert_eq!(MdsMap::read("fs", br#"{"filesystems": []}"#).unwrap(), MdsMap::default());
+    assert_eq!(MdsMap::read("fs", br#"{"epoch": 1}"#).unwrap_err().code, codes::CEPH_OTHER_DOCUMENT);
 }

@@ -4,6 +4,7 @@ use super::judge::ANOTHER;
 use super::{Gate, Verdict, WaitReason};
 use replank_ceph::OsdId;
 use replank_ceph::documents::{Health, HealthReason, Osd, QuorumStatus};
+use replank_ceph::mds::{self, MdsMiss};
 use replank_ceph::redundancy::{self, Answer, show_objection};
 use replank_ceph::require::is_required;
 use replank_ceph::seen::{Groups, Map, Seen, Settle, Settling, Stop};
@@ -28,6 +29,8 @@ pub(super) fn judge(gate: &Gate, via: &HostName, text: &str) -> Result<Verdict, 
             settled(via, osds, version, settle)
         }
         (Gate::MonsInQuorum { mons, .. }, Seen::Mons(quorum)) => Ok(in_quorum(via, mons, quorum)),
+        (Gate::MdsMayStop { mds, .. }, Seen::Mds(map)) => Ok(served(via, &mds::may_stop(map, &names(mds)))),
+        (Gate::MdsBack { mds, .. }, Seen::Mds(map)) => Ok(served(via, &mds::are_back(map, &names(mds)))),
         (Gate::CephHealthKnown { allowed, .. }, Seen::Health(health)) => {
             Ok(health_known(via, allowed, health))
         }
@@ -43,6 +46,8 @@ pub(super) fn judge(gate: &Gate, via: &HostName, text: &str) -> Result<Verdict, 
             | Gate::OsdsMayStop { .. }
             | Gate::OsdsSettled { .. }
             | Gate::MonsInQuorum { .. }
+            | Gate::MdsMayStop { .. }
+            | Gate::MdsBack { .. }
             | Gate::CephDaemonsAre { .. }
             | Gate::CephHealthKnown { .. }
             | Gate::NoScrub { .. }
@@ -52,6 +57,7 @@ pub(super) fn judge(gate: &Gate, via: &HostName, text: &str) -> Result<Verdict, 
             | Seen::Settle(_)
             | Seen::Map(_)
             | Seen::Mons(_)
+            | Seen::Mds(_)
             | Seen::Groups(_)
             | Seen::Health(_)
             | Seen::Cluster(_),
@@ -67,7 +73,7 @@ fn may_stop(
     stop: &Stop,
 ) -> Result<Verdict, String> {
     let set = osds.iter().copied().map(OsdId).collect();
-    let named: BTreeSet<String> = mons.iter().cloned().collect();
+    let named = names(mons);
     if let Some(stranger) = named.iter().find(|mon| !stop.quorum.mons.contains_key(*mon)) {
         return Err(format!("the map of MONs has no mon.{stranger}"));
     }
@@ -115,6 +121,18 @@ fn in_quorum(via: &HostName, mons: &[String], quorum: &QuorumStatus) -> Verdict 
     }
     let in_quorum = quorum.in_quorum.iter().cloned().collect();
     Verdict::Wait(WaitReason::MonsOutOfQuorum { host: via.clone(), mons: out, in_quorum })
+}
+
+fn names(daemons: &[String]) -> BTreeSet<String> {
+    daemons.iter().cloned().collect()
+}
+
+fn served(via: &HostName, misses: &[MdsMiss]) -> Verdict {
+    if misses.is_empty() {
+        return Verdict::Pass;
+    }
+    let (lines, more) = first(misses.iter().map(ToString::to_string).collect());
+    Verdict::Wait(WaitReason::RanksNotServed { host: via.clone(), lines, more })
 }
 
 /// Judged by each daemon's process alone: what the cluster says of a daemon is of its last boot.
@@ -279,8 +297,16 @@ pub(super) fn stop_names(osds: &[u32], mons: &[String]) -> String {
 
 /// `mon.a is`, `mon.a, mon.b are`.
 pub(super) fn mon_names(mons: &[String]) -> String {
-    let names: Vec<String> = mons.iter().map(|mon| format!("mon.{mon}")).collect();
-    some(&names, " is", " are")
+    some(&prefixed("mon", mons), " is", " are")
+}
+
+/// `mds.a, mds.b`.
+pub(super) fn daemon_names(kind: &str, ids: &[String]) -> String {
+    few(&prefixed(kind, ids))
+}
+
+pub(super) fn prefixed(kind: &str, ids: &[String]) -> Vec<String> {
+    ids.iter().map(|id| format!("{kind}.{id}")).collect()
 }
 
 /// The names with the word that fits their number.

@@ -61,6 +61,7 @@ pub fn asks(gate: &Gate, host: &HostName) -> Vec<(HostName, ReadingRequest)> {
             ReadingRequest::CephSettle { osds: osds.clone(), version: version.clone() }
         }
         Gate::MonsInQuorum { .. } => ReadingRequest::CephMons,
+        Gate::MdsMayStop { .. } | Gate::MdsBack { .. } => ReadingRequest::CephMds,
         Gate::CephDaemonsAre { .. } => ReadingRequest::CephDaemons,
         Gate::CephHealthKnown { .. } => ReadingRequest::CephHealth,
         Gate::NoScrub { .. } => ReadingRequest::CephGroups,
@@ -81,6 +82,8 @@ pub fn asked_of<'a>(gate: &'a Gate, host: &'a HostName) -> &'a HostName {
         Gate::OsdsMayStop { via, .. }
         | Gate::OsdsSettled { via, .. }
         | Gate::MonsInQuorum { via, .. }
+        | Gate::MdsMayStop { via, .. }
+        | Gate::MdsBack { via, .. }
         | Gate::CephHealthKnown { via, .. }
         | Gate::NoScrub { via }
         | Gate::EveryOsdIs { via, .. }
@@ -125,6 +128,7 @@ pub fn name_of(request: &ReadingRequest) -> String {
         ReadingRequest::CephSettle { osds, .. } => format!("the settling of {}", ceph::osd_names(osds)),
         ReadingRequest::CephMap => "the OSD map".to_owned(),
         ReadingRequest::CephMons => "the quorum of the MONs".to_owned(),
+        ReadingRequest::CephMds => "the map of MDS".to_owned(),
         ReadingRequest::CephGroups => "the states of the placement groups".to_owned(),
         ReadingRequest::CephHealth => "the health of the cluster".to_owned(),
         ReadingRequest::CephCluster => "the whole cluster".to_owned(),
@@ -174,6 +178,8 @@ fn judge_one(
             Gate::OsdsMayStop { .. }
             | Gate::OsdsSettled { .. }
             | Gate::MonsInQuorum { .. }
+            | Gate::MdsMayStop { .. }
+            | Gate::MdsBack { .. }
             | Gate::CephHealthKnown { .. }
             | Gate::NoScrub { .. }
             | Gate::EveryOsdIs { .. }
@@ -191,6 +197,8 @@ fn judge_one(
             | Gate::OsdsMayStop { .. }
             | Gate::OsdsSettled { .. }
             | Gate::MonsInQuorum { .. }
+            | Gate::MdsMayStop { .. }
+            | Gate::MdsBack { .. }
             | Gate::CephDaemonsAre { .. }
             | Gate::CephHealthKnown { .. }
             | Gate::NoScrub { .. }

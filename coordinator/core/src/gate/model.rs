@@ -29,6 +29,10 @@ pub enum Gate {
     OsdsSettled { osds: Vec<u32>, version: Version, via: HostName },
     /// These MONs are in quorum.
     MonsInQuorum { mons: Vec<String>, via: HostName },
+    /// Every rank of every file system is served, and each rank that one of these MDS holds would be taken over by another.
+    MdsMayStop { mds: Vec<String>, via: HostName },
+    /// These MDS are known to the cluster again, and every rank of every file system is served.
+    MdsBack { mds: Vec<String>, via: HostName },
     /// The running processes of these daemons of the step's host are `version`.
     CephDaemonsAre { daemons: Vec<CephDaemon>, version: Version },
     /// Every reason for which the cluster says that it is not well is one of these: a check's code, or before Luminous the text, in which `#` is any number.
@@ -121,6 +125,12 @@ pub enum WaitReason {
         host: HostName,
         mons: Vec<String>,
         in_quorum: Vec<String>,
+    },
+    /// `lines`: which rank of which file system, and which MDS.
+    RanksNotServed {
+        host: HostName,
+        lines: Vec<String>,
+        more: u32,
     },
     /// `host`: the daemon's own.
     CephDaemonIsNot {

@@ -1,6 +1,6 @@
 //! The sentences of gates, waits and halts, and how instants and spans are written.
 
-use super::ceph::{mon_names, osd_names, some, stop_names};
+use super::ceph::{daemon_names, mon_names, osd_names, prefixed, some, stop_names};
 use super::{Gate, HaltReason, Verdict, WaitReason};
 use replank_common::UnixMs;
 use std::fmt;
@@ -64,6 +64,19 @@ impl fmt::Display for Gate {
                 osd_names(osds)
             ),
             Self::MonsInQuorum { mons, via: _ } => write!(f, "{} in quorum", mon_names(mons)),
+            Self::MdsMayStop { mds, via: _ } if mds.is_empty() => {
+                f.write_str("every rank of every file system is served")
+            }
+            Self::MdsMayStop { mds, via: _ } => write!(
+                f,
+                "every rank of every file system is served, and would be without {}",
+                daemon_names("mds", mds)
+            ),
+            Self::MdsBack { mds, via: _ } => write!(
+                f,
+                "{} known to the cluster, and every rank of every file system is served",
+                some(&prefixed("mds", mds), " is", " are")
+            ),
             Self::CephDaemonsAre { daemons, version } => {
                 let names: Vec<String> = daemons.iter().map(ToString::to_string).collect();
                 write!(f, "the running {} {version}", some(&names, " is", " are"))
@@ -142,6 +155,12 @@ impl fmt::Display for WaitReason {
                 mon_names(mons),
                 if in_quorum.is_empty() { "none".to_owned() } else { in_quorum.join(", ") }
             ),
+            Self::RanksNotServed { host, lines, more } => write!(
+                f,
+                "clients of a file system wait or would, as {host} sees the cluster: {}{}",
+                lines.join("; "),
+                And(*more)
+            ),
             Self::CephDaemonIsNot { host, daemon, expected, found, detail } => {
                 match found {
                     Some(found) => write!(f, "{host}: the running {daemon} is {found}, not {expected}")?,
@@ -211,6 +230,10 @@ impl WaitReason {
                 Self::CephDaemonIsNot { host: a, daemon: x, .. },
                 Self::CephDaemonIsNot { host: b, daemon: y, .. },
             ) => (a, x) == (b, y),
+            (
+                Self::RanksNotServed { host: a, lines: x, .. },
+                Self::RanksNotServed { host: b, lines: y, .. },
+            ) => (a, x) == (b, y),
             (Self::CephHealthUnknown { host: a, .. }, Self::CephHealthUnknown { host: b, .. })
             | (Self::Scrubbing { host: a, .. }, Self::Scrubbing { host: b, .. })
             | (Self::OsdsOfOtherVersions { host: a, .. }, Self::OsdsOfOtherVersions { host: b, .. }) => {
@@ -233,6 +256,7 @@ impl WaitReason {
                 | Self::OsdsUnsettled { .. }
                 | Self::OsdsSettling { .. }
                 | Self::MonsOutOfQuorum { .. }
+                | Self::RanksNotServed { .. }
                 | Self::CephDaemonIsNot { .. }
                 | Self::CephHealthUnknown { .. }
                 | Self::Scrubbing { .. }

@@ -109,6 +109,28 @@ fn gates(restart: &Restart<'_>, notes: &mut Notes) {
         });
         must(back, "nobody waits until its MON is in quorum again");
     }
+    let mds: Vec<&String> =
+        of.daemons.iter().filter(|daemon| daemon.kind == CephKind::Mds).map(|daemon| &daemon.id).collect();
+    if !mds.is_empty() {
+        let (may, back) = mds_gates(step, &mds);
+        must(may, MDS_MAY_STOP);
+        must(back, MDS_BACK);
+    }
+}
+
+pub(super) const MDS_MAY_STOP: &str =
+    "it stops an MDS without a gate that says that every rank of the file systems is served";
+pub(super) const MDS_BACK: &str = "nobody waits until its MDS is back and every rank is served again";
+
+/// Whether somebody looks at the file systems before these MDS stop, and after they are back.
+pub(super) fn mds_gates(step: &Step, mds: &[&String]) -> (bool, bool) {
+    let before = step.before.iter().any(|gate| {
+        matches!(gate, Gate::MdsMayStop { mds: asked, .. } if asked.is_empty() || mds.iter().all(|one| asked.contains(one)))
+    });
+    let after = step.after.iter().any(
+        |gate| matches!(gate, Gate::MdsBack { mds: back, .. } if mds.iter().all(|one| back.contains(one))),
+    );
+    (before, after)
 }
 
 fn one_version(restarts: &[Restart<'_>], notes: &mut Notes) {

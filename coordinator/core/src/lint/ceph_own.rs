@@ -2,6 +2,7 @@
 //! daemons start as root goes last.
 
 use super::Passage;
+use super::ceph::{MDS_BACK, MDS_MAY_STOP, mds_gates};
 use super::graph::Graph;
 use super::note::Notes;
 use crate::codes;
@@ -77,7 +78,12 @@ fn gates(step: &Step, own: &CephOwn, switch: &OwnSwitch, notes: &mut Notes) {
                 .any(|gate| matches!(gate, Gate::MonsInQuorum { mons, .. } if mons.contains(&own.daemon.id)));
             must(back, "nobody waits until its MON is in quorum again");
         }
-        CephKind::Mgr | CephKind::Mds | CephKind::Rgw => {}
+        CephKind::Mds => {
+            let (may, back) = mds_gates(step, &[&own.daemon.id]);
+            must(may, MDS_MAY_STOP);
+            must(back, MDS_BACK);
+        }
+        CephKind::Mgr | CephKind::Rgw => {}
     }
 }
 

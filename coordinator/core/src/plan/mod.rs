@@ -12,6 +12,7 @@ mod finding;
 mod host;
 mod loans;
 mod make;
+mod mds;
 mod model;
 mod order;
 mod owner;

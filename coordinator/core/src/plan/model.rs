@@ -150,7 +150,10 @@ pub struct Step {
 impl Step {
     /// All must pass before it is taken back: the count, and what says that daemons may stop, for they stop once more (P10).
     pub fn gates_back(&self) -> Vec<Gate> {
-        let stops = self.before.iter().filter(|gate| matches!(gate, Gate::OsdsMayStop { .. }));
+        let stops = self
+            .before
+            .iter()
+            .filter(|gate| matches!(gate, Gate::OsdsMayStop { .. } | Gate::MdsMayStop { .. }));
         [Gate::CensusHolds].into_iter().chain(stops.cloned()).collect()
     }
 }

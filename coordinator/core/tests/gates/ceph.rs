@@ -151,6 +151,10 @@ fn the_other_conditions_of_a_cluster() {
         mons: mons.iter().map(|m| (*m).to_owned()).collect(),
         via: via(),
     };
+    let may =
+        |mds: &[&str]| Gate::MdsMayStop { mds: mds.iter().map(|m| (*m).to_owned()).collect(), via: via() };
+    let back =
+        |mds: &[&str]| Gate::MdsBack { mds: mds.iter().map(|m| (*m).to_owned()).collect(), via: via() };
     let known = |allowed: &[&str]| Gate::CephHealthKnown {
         allowed: allowed.iter().map(|reason| (*reason).to_owned()).collect(),
         via: via(),
@@ -165,6 +169,12 @@ fn the_other_conditions_of_a_cluster() {
     let told = table([
         ("in quorum", well().says(&mons(&["a"]))),
         ("out of quorum", well().in_quorum(&["b", "c"]).says(&mons(&["a", "b"]))),
+        ("an MDS may stop", well().says(&may(&["a"]))),
+        ("nobody would take its rank over", well().nobody_stands_by().says(&may(&["a"]))),
+        ("nobody is asked to", well().nobody_stands_by().says(&may(&[]))),
+        ("a rank is not served", well().serving(json!({ "state": "up:reconnect" })).says(&may(&["b"]))),
+        ("an MDS is back", well().says(&back(&["b"]))),
+        ("an MDS is not back", well().nobody_stands_by().says(&back(&["b"]))),
         ("nothing to complain of", well().says(&known(&[]))),
         (
             "an error that is expected, beside one that is muted",
@@ -299,6 +309,9 @@ fn gates_say_what_they_are() {
         },
         settled(&[0, 1]),
         Gate::MonsInQuorum { mons: vec!["a".to_owned()], via: via() },
+        Gate::MdsMayStop { mds: vec!["a".to_owned()], via: via() },
+        Gate::MdsMayStop { mds: Vec::new(), via: via() },
+        Gate::MdsBack { mds: vec!["a".to_owned()], via: via() },
         Gate::CephDaemonsAre {
             daemons: vec![CephDaemon::osd(1), CephDaemon::osd(2)],
             version: Version::new("16.2.15"),

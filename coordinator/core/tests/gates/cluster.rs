@@ -3,7 +3,9 @@
 //! osd.0 to osd.3, each alone on its machine; mon.a to mon.c on the machines of osd.0 to osd.2. Pool `rbd` has three copies, `thin` two.
 
 use replank_ceph::OsdId;
-use replank_ceph::documents::{Health, OsdDump, OsdMetadata, PgDump, QuorumStatus, read_osd_metadata};
+use replank_ceph::documents::{
+    Health, MdsMap, OsdDump, OsdMetadata, PgDump, QuorumStatus, read_osd_metadata,
+};
 use replank_ceph::seen::{Groups, Look, Map, Seen, Settle, Stop};
 use replank_common::ids::HostName;
 use replank_common::reading::{Reading, ReadingRequest, ReadingValue};
@@ -18,6 +20,7 @@ pub struct Cluster {
     pub metadata: Value,
     pub quorum: Value,
     pub health: Value,
+    pub mds: Value,
 }
 
 impl Cluster {
@@ -33,6 +36,7 @@ impl Cluster {
         };
         let metadata = |id: u32| json!({ "id": id, "ceph_version": "ceph version 16.2.15 (618f440892) pacific (stable)" });
         let mon = |(rank, name): (usize, &str)| json!({ "rank": rank, "name": name, "addr": format!("10.0.0.{}:6789/0", rank + 1) });
+        let mds = |name: &str, rank: i32, state: &str| json!({ "name": name, "rank": rank, "state": state });
         let mons: Vec<Value> = ["a", "b", "c"].into_iter().enumerate().map(mon).collect();
         Self {
             osds: json!({ "epoch": 120, "flags": "noout,sortbitwise", "require_osd_release": "nautilus",
@@ -41,6 +45,8 @@ impl Cluster {
             metadata: (0..4).map(metadata).collect(),
             quorum: json!({ "quorum_names": ["a", "b", "c"], "monmap": { "mons": mons } }),
             health: json!({ "status": "HEALTH_OK", "checks": {} }),
+            mds: json!({ "standbys": [mds("b", -1, "up:standby")], "filesystems": [{ "mdsmap":
+                { "fs_name": "home", "max_mds": 1, "in": [0], "info": { "gid_1": mds("a", 0, "up:active") } } }] }),
         }
     }
 
@@ -67,6 +73,17 @@ impl Cluster {
 
     pub fn in_quorum(mut self, names: &[&str]) -> Self {
         self.quorum["quorum_names"] = json!(names);
+        self
+    }
+
+    /// What of the MDS that serves the file system `home` is another.
+    pub fn serving(mut self, fields: Value) -> Self {
+        merge(&mut self.mds["filesystems"][0]["mdsmap"]["info"]["gid_1"], fields);
+        self
+    }
+
+    pub fn nobody_stands_by(mut self) -> Self {
+        self.mds["standbys"] = json!([]);
         self
     }
 
@@ -106,6 +123,9 @@ impl Cluster {
                 Seen::Map(Box::new(Map { osds: self.dump(), metadata: self.booted_as(), second_messenger }))
             }
             ReadingRequest::CephMons => Seen::Mons(quorum),
+            ReadingRequest::CephMds => {
+                Seen::Mds(MdsMap::read("mds.json", self.mds.to_string().as_bytes()).unwrap())
+            }
             ReadingRequest::CephGroups => Seen::Groups(Groups::new(&self.list())),
             ReadingRequest::CephHealth => {
                 Seen::Health(Health::read("health.json", self.health.to_string().as_bytes()).unwrap())

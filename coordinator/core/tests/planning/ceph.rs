@@ -1,14 +1,15 @@
 //! Voyages over clusters: whole plans as people read them, what half a voyage leaves to do, and that lint finds what is broken.
 
 use crate::cluster::{Machine, NAUTILUS, Pool, finish, hammer, nautilus, world};
-use crate::support::{CEPH_TOML, World};
+use crate::support::{CEPH_TOML, World, host};
 use proptest::prelude::*;
 use replank_ceph::documents::FileSystem;
 use replank_common::action::Action;
 use replank_common::ceph::{CephKind, Requirement};
 use replank_common::finding::Severity;
+use replank_core::gate::Gate;
 use replank_core::lint::{lint, show_notes};
-use replank_core::plan::{Need, Plan, Undo, Work, preflight, show, show_findings};
+use replank_core::plan::{Need, Plan, Step, Undo, Work, preflight, show, show_findings};
 use std::collections::BTreeSet;
 
 fn cluster(world: &mut World) -> &mut replank_ceph::seen::Cluster {
@@ -136,12 +137,30 @@ fn home(world: &mut World) -> &mut FileSystem {
         max_mds: 1,
         ranks: [0].into(),
         holders: [("ceph1".to_owned(), 0)].into(),
+        states: [("ceph1".to_owned(), "up:active".to_owned())].into(),
         following: BTreeSet::new(),
+        follows: [].into(),
         may_follow: false,
     };
     let all = &mut cluster(world).filesystems;
     *all = Some(vec![one]);
     &mut all.as_mut().unwrap()[0]
+}
+
+/// An MDS that nobody stands by for is restarted all the same, and people are told whose clients wait.
+#[test]
+fn the_only_mds_of_a_file_system_is_restarted_and_its_clients_are_told_to_wait() {
+    let mut world = nautilus();
+    home(&mut world);
+    for name in ["ceph2", "ceph3"] {
+        world.facts(name).ceph.as_mut().unwrap().daemons.retain(|fact| fact.daemon.kind != CephKind::Mds);
+    }
+    let plan = world.plan();
+    clean(&plan);
+    let step = plan.steps.iter().find(|step| step.id.as_str() == "ceph1.restart-mds").unwrap();
+    assert!(step.before.contains(&Gate::MdsMayStop { mds: Vec::new(), via: host("ceph1") }));
+    let told = show_findings(&plan.findings);
+    assert!(told.contains("file system home") && told.contains("no MDS stands by"), "{told}");
 }
 
 #[test]
@@ -171,6 +190,20 @@ fn mds_and_gateways_restart_one_at_a_time_and_the_holder_of_a_rank_comes_last() 
     for step in plan.steps.iter().filter(|step| order.contains(&step.id.as_str())) {
         let Work::Act(Action::CephRestart(of)) = &*step.work else { panic!("{}", step.id) };
         assert_eq!(of.daemons.len(), 1, "{}", step.id);
+    }
+    let mds = |name: &str| vec![name.to_owned()];
+    for name in ["ceph1", "ceph2", "ceph3"] {
+        let step = plan.steps.iter().find(|step| step.id.as_str() == format!("{name}.restart-mds")).unwrap();
+        assert!(step.before.contains(&Gate::MdsMayStop { mds: mds(name), via: host("ceph1") }), "{name}");
+        assert!(step.after.contains(&Gate::MdsBack { mds: mds(name), via: host("ceph1") }), "{name}");
+    }
+    for change in [
+        |step: &mut Step| step.before.clear(),
+        |step: &mut Step| step.after.retain(|gate| !matches!(gate, Gate::MdsBack { .. })),
+    ] {
+        let mut plan = plan.clone();
+        change(plan.steps.iter_mut().find(|step| step.id.as_str() == "ceph2.restart-mds").unwrap());
+        assert!(lint(&plan).iter().any(|note| note.code == "RP2124"));
     }
     // Each waits for the one before it, wherever that is.
     for pair in order.windows(2) {
@@ -243,6 +276,9 @@ fn each_trap_is_found_and_blocks() {
                 text: "mon ceph1 is low on available space".to_owned(),
                 muted: false,
             });
+        }),
+        ("RP2068", |world| {
+            home(world).states.insert("ceph1".to_owned(), "up:replay".to_owned());
         }),
         ("RP2071", |world| home(world).max_mds = 2),
         ("RP2071", |world| {

@@ -126,6 +126,8 @@ fn libvirts(plan: &Plan) -> Vec<(Version, Version)> {
         | Gate::OsdsMayStop { .. }
         | Gate::OsdsSettled { .. }
         | Gate::MonsInQuorum { .. }
+        | Gate::MdsMayStop { .. }
+        | Gate::MdsBack { .. }
         | Gate::CephDaemonsAre { .. }
         | Gate::CephHealthKnown { .. }
         | Gate::NoScrub { .. }

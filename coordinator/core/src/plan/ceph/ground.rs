@@ -124,6 +124,11 @@ impl<'a> Ground<'a> {
         }
     }
 
+    /// How many daemons of this kind run, of every release.
+    pub(in crate::plan) fn running(&self, kind: CephKind) -> usize {
+        self.daemons.iter().filter(|placed| placed.fact.pid.is_some() && placed.daemon().kind == kind).count()
+    }
+
     fn holds_rank(&self, daemon: &CephDaemon) -> bool {
         let mut all = self.cluster.filesystems.iter().flatten();
         daemon.kind == CephKind::Mds && all.any(|one| one.holders.contains_key(&daemon.id))

@@ -20,6 +20,7 @@ use super::host::{Restart, is_installed};
 use super::waves::{Wave, mon_order, waves};
 use crate::fleet_file::FleetHost;
 use crate::gate::Gate;
+use crate::plan::mds;
 use crate::plan::model::{Need, Undo};
 use replank_common::ceph::{CephDaemon, CephKind};
 use replank_common::ids::{HostName, StepId};
@@ -248,6 +249,13 @@ impl<'a> Builder<'_, 'a> {
                 _ => format!("restart the {name} on {}", self.ground.voyage.goal.version),
             };
             let what = self.numbered(&host.name, what);
+            let (mut before, mut after, mut settles_ms) = (Vec::new(), Vec::new(), 0);
+            if kind == CephKind::Mds {
+                let own = daemons.iter().map(|daemon| daemon.id.clone()).collect();
+                let running = self.ground.running(CephKind::Mds);
+                let (may, back) = mds::gates(self.ground.cluster, running, own, self.ground.via);
+                (before, after, settles_ms) = (vec![may], vec![back], mds::MDS_SETTLES_MS);
+            }
             let step = self.restart(
                 &host.name,
                 Restart {
@@ -255,11 +263,11 @@ impl<'a> Builder<'_, 'a> {
                     title,
                     daemons,
                     beside: Vec::new(),
-                    before: Vec::new(),
-                    after: Vec::new(),
+                    before,
+                    after,
                     undo,
                     needs: front.needs.clone(),
-                    settles_ms: 0,
+                    settles_ms,
                 },
             );
             self.back_point(step.clone(), &front.hold);

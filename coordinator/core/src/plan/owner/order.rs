@@ -13,6 +13,7 @@
 use super::plot::{Owned, Plot, hosts, matched_sections};
 use crate::catalog::{Catalog, Time};
 use crate::gate::Gate;
+use crate::plan::mds;
 use crate::plan::model::{Hold, Need, Stage, Undo, Work};
 use crate::plan::strand::{Draft, Strands, Takes};
 use replank_common::action::{Action, CephOwn, Dialect, FileEdit, OwnSwitch, Setting};
@@ -193,7 +194,13 @@ impl<'a> Builder<'_, 'a> {
                 let mons = self.plot.cluster.quorum.mons.keys().cloned().collect();
                 after.push(Gate::MonsInQuorum { mons, via: via.clone() });
             }
-            CephKind::Mgr | CephKind::Mds | CephKind::Rgw => {}
+            CephKind::Mds => {
+                let (own, running) = (vec![daemon.id.clone()], self.plot.running_mds());
+                let (may, back) = mds::gates(self.plot.cluster, running, own, &via);
+                before.push(may);
+                after.push(back);
+            }
+            CephKind::Mgr | CephKind::Rgw => {}
         }
         // Twice while it runs, as ahead, and once while it is down, with nobody before it at the disk and every name in memory.
         let pass_ms = self.pass_ms(owned);

@@ -5,6 +5,7 @@ use crate::inventory::{CephInventory, Inventory};
 use crate::plan::strand::Strands;
 use replank_ceph::redundancy::Consents;
 use replank_ceph::seen::Cluster;
+use replank_common::ceph::CephKind;
 use replank_common::facts::{CephDaemonFact, CephFacts, CephUser, Facts};
 use replank_common::ids::HostName;
 
@@ -68,6 +69,11 @@ impl<'a> Plot<'a> {
     /// The daemons whose files are to change their owner.
     pub(super) fn foreign(&self) -> impl Iterator<Item = &Owned<'a>> {
         self.daemons.iter().filter(|owned| owned.is_foreign())
+    }
+
+    pub(super) fn running_mds(&self) -> usize {
+        let runs = |owned: &&Owned<'_>| owned.fact.pid.is_some() && owned.fact.daemon.kind == CephKind::Mds;
+        self.daemons.iter().filter(runs).count()
     }
 
     pub(super) fn facts(&self, host: &HostName) -> Option<&'a Facts> {

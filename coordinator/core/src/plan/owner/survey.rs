@@ -5,7 +5,7 @@ use crate::codes;
 use crate::fleet_file::{FleetFile, FleetHost, OwnershipTarget};
 use crate::inventory::Inventory;
 use crate::plan::finding::About;
-use crate::plan::preflight::ceph::{cluster, hosts, pools};
+use crate::plan::preflight::ceph::{cluster, daemons, hosts, pools};
 use crate::plan::preflight::{strangers, untouched_by};
 use replank_common::ceph::CephKind;
 use replank_common::facts::{CephFacts, Facts, PackageManager};
@@ -64,6 +64,9 @@ fn whole(goal: &OwnershipTarget, plot: &Plot<'_>, findings: &mut Vec<Finding>) {
     }
     cluster::at_rest(plot.cluster, findings);
     pools::can_spare(plot.cluster, &plot.consents, &goal.consent, "ceph-ownership", findings);
+    if plot.foreign().any(|owned| owned.fact.daemon.kind == CephKind::Mds) {
+        daemons::filesystems(plot.cluster, plot.running_mds(), findings);
+    }
 }
 
 fn of_host(inventory: &Inventory, host: &FleetHost, findings: &mut Vec<Finding>) {

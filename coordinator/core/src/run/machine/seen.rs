@@ -38,6 +38,7 @@ pub fn reading_deadline_ms(request: &ReadingRequest) -> u64 {
         | ReadingRequest::CephSettle { .. }
         | ReadingRequest::CephMap
         | ReadingRequest::CephMons
+        | ReadingRequest::CephMds
         | ReadingRequest::CephGroups
         | ReadingRequest::CephHealth
         | ReadingRequest::CephCluster => ANSWER_MS,
@@ -62,6 +63,7 @@ pub fn max_reading_age_ms(request: &ReadingRequest, took_ms: u64) -> u64 {
         | ReadingRequest::CephSettle { .. }
         | ReadingRequest::CephMap
         | ReadingRequest::CephMons
+        | ReadingRequest::CephMds
         | ReadingRequest::CephGroups
         | ReadingRequest::CephHealth
         | ReadingRequest::CephCluster => MAX_READING_AGE_MS + took_ms.min(ANSWER_MS),
@@ -82,6 +84,7 @@ pub(in crate::run) fn measuring_ms(request: &ReadingRequest) -> u64 {
         | ReadingRequest::CephStop { .. }
         | ReadingRequest::CephMap
         | ReadingRequest::CephMons
+        | ReadingRequest::CephMds
         | ReadingRequest::CephGroups
         | ReadingRequest::CephHealth
         | ReadingRequest::CephCluster => 0,

@@ -5,6 +5,9 @@ use crate::catalog::{Side, Trap};
 use crate::codes;
 use crate::plan::ceph::{Ground, Placed, Standing};
 use crate::plan::finding::About;
+use crate::plan::mds::nobody_stands_by;
+use replank_ceph::mds;
+use replank_ceph::seen::Cluster;
 use replank_common::ceph::CephKind;
 use replank_common::finding::Finding;
 use std::collections::BTreeSet;
@@ -163,10 +166,34 @@ fn helpers(ground: &Ground<'_>, findings: &mut Vec<Finding>) {
         }
     }
     ranks(ground, findings);
+    if !ground.hosts_with_old(CephKind::Mds).is_empty() {
+        filesystems(ground.cluster, ground.running(CephKind::Mds), findings);
+    }
     if let Some(row) = ground.voyage.part.has_trap(Trap::QuickFix) {
         findings.push(About::fleet(codes::CEPH_CONVERSION, "stores").neutralised(
             format!("{} ({})", row.effect, row.source),
             "the plan switches it off in ceph.conf before the first start",
+        ));
+    }
+}
+
+/// Ranks that nobody serves, and ones that nobody would while their MDS restarts.
+pub(in crate::plan) fn filesystems(cluster: &Cluster, running: usize, findings: &mut Vec<Finding>) {
+    let about = |name: &str| About::fleet(codes::CEPH_HELPERS, format!("file system {name}"));
+    for one in cluster.filesystems.iter().flatten().filter(|one| !one.states.is_empty()) {
+        for miss in mds::not_active_of(one) {
+            findings.push(about(&one.name).blocks(
+                format!("{miss}: no MDS is restarted while one is missed"),
+                "see `ceph fs status` and the log of the MDS, mend it (`ceph fs set NAME joinable true` for one that was taken down), then take the inventory again",
+            ));
+        }
+    }
+    if nobody_stands_by(cluster, running) {
+        let names: Vec<&str> = cluster.filesystems.iter().flatten().map(|one| one.name.as_str()).collect();
+        let which = if names.is_empty() { "all".to_owned() } else { names.join(", ") };
+        findings.push(about(&which).notes(
+            "no MDS stands by: while the one that holds a rank restarts, its clients wait until it is back and has read its journal",
+            "start one more MDS before, which takes the rank over in seconds",
         ));
     }
 }

@@ -3,7 +3,7 @@
 //! `cluster` looks at the whole cluster, `pools` at its redundancy, `daemons` at each daemon and its version, `hosts` at what lies on each host.
 
 pub(in crate::plan) mod cluster;
-mod daemons;
+pub(in crate::plan) mod daemons;
 pub(in crate::plan) mod hosts;
 pub(in crate::plan) mod pools;
 

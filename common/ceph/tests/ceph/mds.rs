@@ -1,0 +1,81 @@
+//! When an MDS may stop, and when one is back.
+
+use replank_ceph::documents::MdsMap;
+use replank_ceph::mds::{are_back, may_stop};
+use serde_json::{Value, json};
+use std::collections::BTreeSet;
+
+/// Two file systems: `home` with two ranks, `work` with one. `e` stands by.
+fn map(change: impl Fn(&mut Value)) -> MdsMap {
+    let mds = |name: &str, rank: i32, state: &str| json!({ "name": name, "rank": rank, "state": state });
+    let mut dump = json!({ "standbys": [mds("e", -1, "up:standby")], "filesystems": [
+        { "mdsmap": { "fs_name": "home", "max_mds": 2, "in": [0, 1], "info": {
+            "gid_1": mds("a", 0, "up:active"), "gid_2": mds("b", 1, "up:active") } } },
+        { "mdsmap": { "fs_name": "work", "max_mds": 1, "in": [0], "info": {
+            "gid_3": mds("c", 0, "up:active"), "gid_4": mds("d", 0, "up:standby-replay") } } } ] });
+    change(&mut dump);
+    MdsMap::read("fs", dump.to_string().as_bytes()).unwrap()
+}
+
+fn of(names: &[&str]) -> BTreeSet<String> {
+    names.iter().map(|name| (*name).to_owned()).collect()
+}
+
+fn said(misses: &[impl ToString]) -> Vec<String> {
+    misses.iter().map(ToString::to_string).collect()
+}
+
+#[test]
+fn one_stops_whose_rank_another_takes_over() {
+    let whole = map(|_| {});
+    for one in ["a", "b", "c", "d", "e"] {
+        assert!(may_stop(&whole, &of(&[one])).is_empty(), "{one}");
+    }
+    // `d` follows rank 0 of work alone, and `e` takes over one rank.
+    assert_eq!(
+        said(&may_stop(&whole, &of(&["a", "b"]))),
+        ["mds.b holds rank 1 of the file system home, and no other MDS stands by to take it over"]
+    );
+    assert!(may_stop(&whole, &of(&["a", "c"])).is_empty());
+    assert_eq!(may_stop(&whole, &of(&["a", "c", "d"])).len(), 1);
+    let alone = map(|dump| dump["standbys"] = json!([]));
+    assert_eq!(
+        said(&may_stop(&alone, &of(&["a"]))),
+        ["mds.a holds rank 0 of the file system home, and no other MDS stands by to take it over"]
+    );
+    let silent = map(|dump| dump["standbys"][0]["laggy_since"] = json!("2026-01-02 10:00:00.000000"));
+    assert_eq!(may_stop(&silent, &of(&["a"])).len(), 1);
+    assert!(may_stop(&MdsMap::default(), &of(&["a"])).is_empty(), "nobody is served");
+}
+
+#[test]
+fn none_stops_while_a_rank_is_not_served() {
+    let replays = map(|dump| dump["filesystems"][0]["mdsmap"]["info"]["gid_1"]["state"] = json!("up:replay"));
+    let text = "rank 0 of the file system home is not active: mds.a, which holds it, is up:replay";
+    // Whoever it is: also one that holds no rank.
+    for one in ["b", "e"] {
+        assert_eq!(said(&may_stop(&replays, &of(&[one]))), [text]);
+    }
+    assert_eq!(said(&may_stop(&replays, &of(&[]))), [text]);
+    let failed = map(|dump| {
+        dump["filesystems"][0]["mdsmap"]["info"].as_object_mut().unwrap().remove("gid_2");
+    });
+    assert_eq!(
+        said(&may_stop(&failed, &of(&["c"]))),
+        ["rank 1 of the file system home is not active: no MDS holds it"]
+    );
+    let silent = map(|dump| dump["filesystems"][1]["mdsmap"]["info"]["gid_3"]["laggy_since"] = json!("x"));
+    assert_eq!(
+        said(&may_stop(&silent, &of(&["e"]))),
+        ["rank 0 of the file system work is not active: mds.c, which holds it, is up:active (laggy)"]
+    );
+}
+
+#[test]
+fn one_is_back_when_the_cluster_knows_it_and_every_rank_is_served() {
+    let whole = map(|_| {});
+    assert!(are_back(&whole, &of(&["a", "d", "e"])).is_empty());
+    assert_eq!(said(&are_back(&whole, &of(&["f"]))), ["mds.f is not in the map of MDS yet"]);
+    let rejoins = map(|dump| dump["filesystems"][1]["mdsmap"]["info"]["gid_3"]["state"] = json!("up:rejoin"));
+    assert_eq!(are_back(&rejoins, &of(&["e"])).len(), 1);
+}
