@@ -201,6 +201,9 @@ pub struct CephFacts {
     /// The first part of the host's own name, which an OSD's bucket is named by.
     pub short_hostname: String,
     pub admin_keyring: bool,
+    /// What on the host is of a cluster that is not called `ceph`, and that cluster's name.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub other_clusters: BTreeMap<PathBuf, String>,
 }
 
 /// Everything an agent knows of its host.

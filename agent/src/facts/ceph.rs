@@ -3,7 +3,7 @@
 use super::Errors;
 use crate::host::Host;
 use crate::host::ceph::conf::{self, CONF};
-use crate::host::ceph::{daemons, data_directory, devices};
+use crate::host::ceph::{daemons, data_directory, devices, other_clusters};
 use crate::host::owners::{Owner, Tree};
 use crate::host::proc;
 use crate::readings::of_daemon;
@@ -28,7 +28,8 @@ pub(super) fn collect(host: &Host, errors: &mut Errors) -> Option<CephFacts> {
             None
         }
     };
-    if names.is_empty() && config.is_none() {
+    let other_clusters = other_clusters(host);
+    if names.is_empty() && config.is_none() && other_clusters.is_empty() {
         return None;
     }
     let daemons = names.iter().filter_map(|name| fact(host, name, errors)).collect();
@@ -39,6 +40,7 @@ pub(super) fn collect(host: &Host, errors: &mut Errors) -> Option<CephFacts> {
         config: config.unwrap_or_default(),
         short_hostname: short_hostname(host, errors),
         admin_keyring: host.at(KEYRING).exists(),
+        other_clusters,
     })
 }
 

@@ -55,7 +55,7 @@ pub fn not_active(map: &MdsMap) -> Vec<MdsMiss> {
 
 /// The ranks of one file system that nobody serves now.
 pub fn not_active_of(one: &FileSystem) -> impl Iterator<Item = MdsMiss> {
-    one.ranks.iter().filter_map(|rank| {
+    one.ranks.iter().filter_map(move |rank| {
         let mut holders = one.holders.iter().filter(|(_, held)| *held == rank).map(|(name, _)| name);
         let holder = holders.next();
         let state =

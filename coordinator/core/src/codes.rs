@@ -106,6 +106,7 @@ replank_common::codes! {
     CEPH_OWN_RELEASE "RP2076" "a restart would take a daemon of Ceph to another release"
     CEPH_OWN_UNMATCHED "RP2077" "a daemon of Ceph would not start while its files change their owner"
     CEPH_OWN_BEHIND "RP2078" "what an OSD needs outside of its directory would not be the ceph user's"
+    CEPH_CLUSTER_NAME "RP2079" "a cluster of Ceph is called otherwise than `ceph`"
     LINT_NAMES "RP2101" "names in the plan are double, missing or lead nowhere"
     LINT_ORDER "RP2102" "steps of the plan are in a circle or out of order"
     LINT_CENSUS "RP2103" "a step is not gated by a census"

@@ -13,7 +13,7 @@ use replank_ceph::documents::version_number;
 use replank_common::ceph::{CephDaemon, CephKind};
 use replank_common::version::Version;
 use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -112,32 +112,61 @@ impl<'h> Daemon<'h> {
     }
 }
 
-/// The daemons that have a data directory on this host, in order.
-pub fn daemons(host: &Host) -> Vec<CephDaemon> {
+/// The name of every cluster that replank changes. One that is called otherwise has files of its own,
+/// directories and words to its units; the preflight refuses it.
+const CLUSTER: &str = "ceph";
+/// Where a host says how its cluster is called, for the units of its daemons (ceph 10.2, systemd/ceph-osd@.service).
+const NAMING: [&str; 2] = ["/etc/default/ceph", "/etc/sysconfig/ceph"];
+
+/// The directory of a kind's data directories, and what stands before the id in their names.
+fn place(kind: CephKind) -> (PathBuf, &'static str) {
+    let (directory, prefix) = match kind {
+        CephKind::Rgw => ("radosgw", "rgw."),
+        CephKind::Mon | CephKind::Mgr | CephKind::Osd | CephKind::Mds => (kind.as_str(), ""),
+    };
+    (Path::new("/var/lib/ceph").join(directory), prefix)
+}
+
+/// Every data directory of this host, with the name of its cluster and the daemon that it is of.
+fn data_directories(host: &Host) -> Vec<(PathBuf, String, CephDaemon)> {
     let of = |kind: CephKind| {
-        let (directory, prefix) = match kind {
-            CephKind::Rgw => ("radosgw", "rgw."),
-            CephKind::Mon | CephKind::Mgr | CephKind::Osd | CephKind::Mds => (kind.as_str(), ""),
-        };
-        let entries = std::fs::read_dir(host.at("/var/lib/ceph").join(directory)).into_iter().flatten();
+        let (directory, prefix) = place(kind);
+        let entries = std::fs::read_dir(host.at(&directory)).into_iter().flatten();
         entries.filter_map(move |entry| {
             let name = entry.ok()?.file_name().into_string().ok()?;
             // The name of the cluster may have no hyphen.
-            let id = name.split_once('-')?.1.strip_prefix(prefix)?;
-            format!("{}.{id}", kind.as_str()).parse::<CephDaemon>().ok()
+            let (cluster, id) = name.split_once('-')?;
+            let daemon =
+                format!("{}.{}", kind.as_str(), id.strip_prefix(prefix)?).parse::<CephDaemon>().ok()?;
+            Some((directory.join(&name), cluster.to_owned(), daemon))
         })
     };
-    let all: BTreeSet<CephDaemon> = CephKind::ALL.into_iter().flat_map(of).collect();
+    CephKind::ALL.into_iter().flat_map(of).collect()
+}
+
+/// The daemons that have a data directory on this host, in order.
+pub fn daemons(host: &Host) -> Vec<CephDaemon> {
+    let own = data_directories(host).into_iter().filter(|(_, cluster, _)| cluster == CLUSTER);
+    let all: BTreeSet<CephDaemon> = own.map(|(_, _, daemon)| daemon).collect();
     all.into_iter().collect()
+}
+
+/// What on this host is of a cluster of another name: a daemon's data, or what its units are told. The configuration of one whose client the host is says nothing of
+/// its daemons.
+pub fn other_clusters(host: &Host) -> BTreeMap<PathBuf, String> {
+    let named = NAMING.into_iter().filter_map(|path| {
+        let text = std::fs::read_to_string(host.at(path)).ok()?;
+        let said = text.lines().filter_map(|line| line.trim().strip_prefix("CLUSTER=")).next_back()?;
+        Some((PathBuf::from(path), said.trim_matches(['"', '\'']).to_owned()))
+    });
+    let data = data_directories(host).into_iter().map(|(path, cluster, _)| (path, cluster));
+    data.chain(named).filter(|(_, cluster)| cluster != CLUSTER).collect()
 }
 
 /// Where a daemon's data is, in a cluster of the usual name.
 pub fn data_directory(name: &CephDaemon) -> PathBuf {
-    let (directory, prefix) = match name.kind {
-        CephKind::Rgw => ("radosgw", "rgw."),
-        CephKind::Mon | CephKind::Mgr | CephKind::Osd | CephKind::Mds => (name.kind.as_str(), ""),
-    };
-    Path::new("/var/lib/ceph").join(directory).join(format!("ceph-{prefix}{}", name.id))
+    let (directory, prefix) = place(name.kind);
+    directory.join(format!("{CLUSTER}-{prefix}{}", name.id))
 }
 
 /// The unit of a daemon.
@@ -210,6 +239,26 @@ mod tests {
         assert!(is("mon.a", "/usr/bin/ceph-mon -f --cluster ceph --id a --setuser ceph --setgroup ceph"));
         assert!(is("rgw.zone", "/usr/bin/radosgw -f --cluster ceph --name client.rgw.zone"));
         assert!(!is("osd.3", "tail -f -i 3") && !is("osd.3", "/usr/bin/ceph-osd"));
+    }
+
+    #[test]
+    fn a_cluster_of_another_name_is_told_by_its_daemons_and_not_by_its_clients() {
+        let world = crate::actions::testing::World::new();
+        world.file("/etc/ceph/backup.conf", "[global]\n");
+        world.file("/etc/default/ceph", "# CLUSTER=x\nCLUSTER=ceph\n");
+        world.file("/var/lib/ceph/osd/ceph-3/type", "bluestore");
+        assert!(other_clusters(&world.host).is_empty());
+        world.file("/var/lib/ceph/osd/backup-3/type", "bluestore");
+        world.file("/var/lib/ceph/radosgw/backup-rgw.zone/done", "");
+        world.file("/etc/sysconfig/ceph", "CLUSTER=\"backup\"\n");
+        let named = other_clusters(&world.host);
+        let paths: Vec<&str> = named.keys().map(|path| path.to_str().unwrap()).collect();
+        assert_eq!(
+            paths,
+            ["/etc/sysconfig/ceph", "/var/lib/ceph/osd/backup-3", "/var/lib/ceph/radosgw/backup-rgw.zone"]
+        );
+        assert!(named.values().all(|name| name == "backup"));
+        assert_eq!(daemons(&world.host), [CephDaemon::osd(3)]);
     }
 
     #[test]

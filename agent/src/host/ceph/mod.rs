@@ -8,7 +8,7 @@ mod daemon;
 pub mod devices;
 mod socket;
 
-pub use daemon::{Daemon, Identity, daemons, data_directory, installed_version};
+pub use daemon::{Daemon, Identity, daemons, data_directory, installed_version, other_clusters};
 
 use super::Host;
 use super::command::{Command, CommandError, Output};

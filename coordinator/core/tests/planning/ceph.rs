@@ -277,6 +277,10 @@ fn each_trap_is_found_and_blocks() {
                 muted: false,
             });
         }),
+        ("RP2079", |world| {
+            let ceph = world.facts("ceph2").ceph.as_mut().unwrap();
+            ceph.other_clusters.insert("/var/lib/ceph/osd/backup-9".into(), "backup".to_owned());
+        }),
         ("RP2068", |world| {
             home(world).states.insert("ceph1".to_owned(), "up:replay".to_owned());
         }),

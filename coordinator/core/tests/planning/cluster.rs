@@ -131,6 +131,7 @@ fn facts(machine: &Machine, of: Kind, base: &Facts) -> Facts {
     daemons.extend(machine.rgw.then(|| daemon(CephKind::Rgw, &machine.name, of)));
     daemons.extend(machine.osds.iter().map(|osd| daemon(CephKind::Osd, &osd.to_string(), of)));
     facts.ceph = Some(CephFacts {
+        other_clusters: std::collections::BTreeMap::new(),
         daemons,
         ceph_user: (of.owner != 0).then_some(CephUser { uid: of.owner, gid: of.owner }),
         selinux: Some("disabled".to_owned()),

@@ -40,6 +40,15 @@ pub(in crate::plan) fn known<'i>(
         }
         return None;
     };
+    for (path, name) in &ceph.other_clusters {
+        findings.push(about(codes::CEPH_CLUSTER_NAME, &path.display().to_string()).blocks(
+            format!(
+                "it is of a cluster called {name}; replank changes the one whose files are /etc/ceph/ceph.conf and /var/lib/ceph/KIND/ceph-ID, and would look for this \
+                 daemon where it is not"
+            ),
+            "leave the host out (`reserved = true`), or give the cluster the usual name first: see the page of this code",
+        ));
+    }
     let of_ceph =
         |fact: &str| ["ceph", "osd.", "mon.", "mds.", "mgr.", "rgw."].iter().any(|word| fact.contains(word));
     for error in facts.errors.iter().filter(|error| of_ceph(&error.fact)) {
