@@ -31,6 +31,14 @@ pub(super) fn dialect(dialect: Dialect) -> replank_conf::Dialect {
     }
 }
 
+/// Where a line alone does not tell what it sets.
+fn has_sections(of: Dialect) -> bool {
+    match of {
+        Dialect::Ini | Dialect::Systemd | Dialect::Ceph => true,
+        Dialect::Shell | Dialect::Libvirt => false,
+    }
+}
+
 fn value(value: &SettingValue) -> Value {
     match value {
         SettingValue::Text(text) => Value::Text(text.clone()),
@@ -129,7 +137,9 @@ impl Perform for FileEdit {
             .iter()
             .map(|line| {
                 let text = |side: &Option<String>| side.clone().unwrap_or_default();
-                change(format!("{name}"), text(&line.before), text(&line.after))
+                let section = after.section_of(line).filter(|_| has_sections(self.dialect));
+                let section = section.map(|section| format!(" [{section}]")).unwrap_or_default();
+                change(format!("{name}{section}"), text(&line.before), text(&line.after))
             })
             .collect();
         Ok(Report { changes, findings: Vec::new() })

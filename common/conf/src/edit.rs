@@ -104,6 +104,18 @@ impl Edited {
         self.bytes != self.before
     }
 
+    /// The section that a changed line stands in, of a file that has sections: the header before it, or the line itself where it is one.
+    pub fn section_of(&self, change: &LineChange) -> Option<String> {
+        let source = if change.before.is_some() { &self.before } else { &self.bytes };
+        let lines = source.split(|byte| *byte == b'\n').take(change.line);
+        let header = |line: &[u8]| {
+            let name = line.trim_ascii().strip_prefix(b"[")?;
+            let end = name.iter().position(|byte| *byte == b']')?;
+            Some(String::from_utf8_lossy(name[..end].trim_ascii()).into_owned())
+        };
+        lines.filter_map(header).last()
+    }
+
     /// A unified diff for people; see [`crate::render_diff`].
     pub fn render_diff(&self, name: &str) -> String {
         diff::render_diff(name, &self.before, &self.bytes)

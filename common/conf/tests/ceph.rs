@@ -112,3 +112,15 @@ fn what_releases_read_differently_is_kept_and_told() {
     // A comment that older releases continue does not swallow the new line.
     assert_eq!(set("[osd]\n# c \\\n", "k", "2").unwrap(), "[osd]\n# c \\\n\nk = 2\n");
 }
+
+#[test]
+fn a_changed_line_tells_its_section() {
+    let key = "setuser match path";
+    let before = b"[global]\nfsid = 1\n[mon]\nsetuser match path = /x\n[osd]\nsetuser match path = /x\n";
+    let unset = Edit::Unset { section: Some("mon".to_owned()), key: key.to_owned() };
+    let edited = apply(Ceph, before, &[unset, Edit::set(OSD, key, "/y")]).unwrap();
+    let told: Vec<_> = edited.changes.iter().map(|line| edited.section_of(line)).collect();
+    assert_eq!(told, [Some("mon".to_owned()), Some("osd".to_owned())]);
+    let made = apply(Ceph, b"", &[Edit::set(OSD, key, "/y")]).unwrap();
+    assert!(made.changes.iter().any(|line| made.section_of(line).as_deref() == OSD));
+}
