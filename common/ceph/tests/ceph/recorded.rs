@@ -1,4 +1,4 @@
-//! A real cluster on its way from 14.2.21 to 16.2.15, as it told of itself: what is read, and what is decided from it.
+//! Real clusters on their way from 14.2.21 to 16.2.15 and from 16.2.15 to 18.2.7, as they told of themselves: what is read, and what is decided from it.
 
 use replank_ceph::documents::{
     Health, OsdDump, OsdTree, PgDump, PoolKind, QuorumStatus, read_osd_metadata, read_versions,
@@ -15,6 +15,9 @@ macro_rules! states {
             ("mixed-degraded", include_str!(concat!("testdata/recorded/mixed-degraded/", $file))),
             ("mixed-whole", include_str!(concat!("testdata/recorded/mixed-whole/", $file))),
             ("pacific-whole", include_str!(concat!("testdata/recorded/pacific-whole/", $file))),
+            ("reef-mons", include_str!(concat!("testdata/recorded/reef-mons/", $file))),
+            ("reef-degraded", include_str!(concat!("testdata/recorded/reef-degraded/", $file))),
+            ("reef-whole", include_str!(concat!("testdata/recorded/reef-whole/", $file))),
         ]
     };
 }
@@ -38,7 +41,7 @@ fn may_stop(state: &str, osds: &[u32]) -> Answer {
 }
 
 #[test]
-fn every_document_of_both_releases_is_read() {
+fn every_document_of_each_release_is_read() {
     for (state, text) in states!("osd-dump.json") {
         let dump = OsdDump::read(state, text.as_bytes()).unwrap();
         let coded = dump.pool("volumes-coded").unwrap();
@@ -47,12 +50,20 @@ fn every_document_of_both_releases_is_read() {
             "{state}: {coded:?}"
         );
         assert_eq!((coded.size, coded.min_size), (Some(5), Some(3)), "{state}");
-        // Made by the first manager of the new release, while every OSD was old.
+        // Made by the first manager of Pacific, while every OSD was of Nautilus.
         let appeared = dump.pools.contains_key(&PoolId(3));
         assert_eq!(appeared, state != "nautilus-whole", "{state}");
-        let required = if state == "pacific-whole" { "pacific" } else { "nautilus" };
+        let required = match state {
+            "reef-whole" => "reef",
+            "pacific-whole" | "reef-mons" | "reef-degraded" => "pacific",
+            _ => "nautilus",
+        };
         assert_eq!(dump.require_osd_release.as_deref(), Some(required), "{state}");
-        assert_eq!(dump.flags.contains("noout"), state.starts_with("mixed"), "{state}");
+        assert_eq!(
+            dump.flags.contains("noout"),
+            !state.ends_with("-whole") || state == "mixed-whole",
+            "{state}"
+        );
     }
     for (state, text) in states!("pg-dump.json") {
         let dump = PgDump::read(state, text.as_bytes()).unwrap();
@@ -76,6 +87,8 @@ fn every_document_of_both_releases_is_read() {
     for (state, text) in [
         ("nautilus-whole", include_str!("testdata/recorded/nautilus-whole/status.json")),
         ("mixed-degraded", include_str!("testdata/recorded/mixed-degraded/status.json")),
+        ("reef-degraded", include_str!("testdata/recorded/reef-degraded/status.json")),
+        ("reef-whole", include_str!("testdata/recorded/reef-whole/status.json")),
     ] {
         Health::read(state, text.as_bytes()).unwrap();
     }
@@ -85,11 +98,12 @@ fn every_document_of_both_releases_is_read() {
 fn versions_and_reasons_on_the_way() {
     for (state, text) in states!("osd-metadata.json") {
         let metadata = read_osd_metadata(state, text.as_bytes()).unwrap();
+        let of_pair = if state.starts_with("reef") { "18.2.7" } else { "16.2.15" };
         let new =
-            metadata.values().filter(|osd| osd.version_number().is_some_and(|v| v.to_string() == "16.2.15"));
+            metadata.values().filter(|osd| osd.version_number().is_some_and(|v| v.to_string() == of_pair));
         let expected = match state {
-            "mixed-whole" => 2,
-            "pacific-whole" => 6,
+            "mixed-whole" | "reef-degraded" => 2,
+            "pacific-whole" | "reef-whole" => 6,
             // Of daemons that are stopped it tells the boot before.
             _ => 0,
         };
@@ -109,6 +123,9 @@ fn versions_and_reasons_on_the_way() {
     assert_eq!(seen["mixed-degraded"], ["OSDMAP_FLAGS", "OSD_DOWN", "OSD_HOST_DOWN", "PG_DEGRADED"]);
     assert_eq!(seen["mixed-whole"], ["BLUESTORE_NO_PER_POOL_OMAP", "OSDMAP_FLAGS"]);
     assert_eq!(seen["pacific-whole"], ["BLUESTORE_NO_PER_POOL_OMAP"]);
+    // MONs of Reef take every OSD of Pacific for one of Reef; see `osd-metadata.json` of the same instant.
+    assert_eq!(seen["reef-mons"], ["OSDMAP_FLAGS", "OSD_UPGRADE_FINISHED"]);
+    assert_eq!(seen["reef-whole"], [""; 0]);
     let before = include_str!("testdata/recorded/pacific-before-require/health.json");
     let expected = ["BLUESTORE_NO_PER_POOL_OMAP", "OSDMAP_FLAGS", "OSD_UPGRADE_FINISHED"];
     assert_eq!(checks("before", before), expected);
@@ -116,7 +133,7 @@ fn versions_and_reasons_on_the_way() {
 
 #[test]
 fn a_host_may_stop_when_all_is_whole_and_two_may_not() {
-    for state in ["nautilus-whole", "mixed-whole", "pacific-whole"] {
+    for state in ["nautilus-whole", "mixed-whole", "pacific-whole", "reef-mons", "reef-whole"] {
         for host in [[0, 1], [2, 3], [4, 5]] {
             assert_eq!(may_stop(state, &host), Answer::Safe, "{state} {host:?}");
         }
@@ -132,6 +149,12 @@ fn while_a_host_is_down_no_other_may_stop_whatever_the_groups_report() {
     assert!(clean.count() > 20);
     assert_ne!(may_stop("mixed-degraded", &[2, 3]), Answer::Safe);
     assert_ne!(may_stop("mixed-degraded", &[4]), Answer::Safe);
+}
+
+#[test]
+fn a_host_of_a_newer_cluster_that_is_down_keeps_the_others_up() {
+    assert_ne!(may_stop("reef-degraded", &[2, 3]), Answer::Safe);
+    assert_ne!(may_stop("reef-degraded", &[4]), Answer::Safe);
 }
 
 #[test]
