@@ -23,6 +23,7 @@ mod trouble;
 mod voyage;
 mod watcher;
 
+pub use ceph::{Afloat, Layout, NotEnough, Origin};
 pub use fault::Fault;
 pub use fleet::START_MS;
 pub use profile::Profile;

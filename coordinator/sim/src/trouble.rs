@@ -1,15 +1,13 @@
 //! Bad moments: of a guest, a host, a coordinator, an operator.
 
-use crate::ceph::{NEW_CEPH, OPERATORS_FLAGS};
+use crate::ceph::OPERATORS_FLAGS;
 use crate::fault::Fault;
 use crate::fleet::{Death, Fleet, Happening};
 use crate::host::KINDS;
 use crate::promise::Promise;
-use replank_ceph::OsdId;
 use replank_common::action::Action;
 use replank_common::census::{EndCause, GuestState};
 use replank_common::ids::GuestUuid;
-use replank_common::version::Version;
 use replank_core::plan::{Stage, Step, Work};
 use replank_core::run::Operate;
 use std::collections::BTreeSet;
@@ -242,8 +240,9 @@ impl Fleet {
         let some = self.below(1 << 32);
         let borrowed = self.borrowed_flags();
         let Some(cluster) = self.cluster() else { return false };
-        let osd = u32::try_from(some % cluster.layout.osds() as u64).map(OsdId).unwrap_or(OsdId(0));
-        let mon = usize::try_from(some).unwrap_or(0) % cluster.layout.mons;
+        let Some(osd) = cluster.layout.some_osd(some) else { return false };
+        let mons = cluster.layout.mons.len();
+        let mon = usize::try_from(some).unwrap_or(0).checked_rem(mons).unwrap_or(0);
         let flag = usize::try_from(some).unwrap_or(0) % OPERATORS_FLAGS.len();
         match fault {
             Fault::OsdDies => cluster.osd_crashes(osd, span),
@@ -251,7 +250,6 @@ impl Fleet {
             Fault::OsdFull => cluster.disk_fills(osd),
             Fault::MonDies => cluster.mon_crashes(mon, span),
             Fault::QuorumLost => {
-                let mons = cluster.layout.mons;
                 (0..=mons / 2).filter(|at| cluster.mon_crashes((mon + at) % mons, span)).count() > mons / 2
             }
             Fault::OperatorSetsFlag => {
@@ -290,7 +288,8 @@ impl Fleet {
                 let host = self.names[&step.host];
                 self.hosts[host].site.done_by_hand(action);
                 if let (Action::PackagesInstall(_), Some(cluster)) = (action, &mut self.ceph) {
-                    cluster.install(host, &Version::new(NEW_CEPH));
+                    let to = cluster.layout.to.clone();
+                    cluster.install(host, &to);
                 }
                 self.about(host);
                 self.injected(Fault::DoneByHand);

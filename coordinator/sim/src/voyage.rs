@@ -1,12 +1,13 @@
 //! A voyage from its first message to its end, and what is told of it.
 
-use crate::ceph::Layout;
+use crate::ceph::{Afloat, Cluster, Layout};
 use crate::fault::Fault;
 use crate::fetched;
 use crate::fleet::{Fleet, Manner, START_MS};
+use crate::plans::harbour::{self, Pace};
 use crate::plans::{self, Shape};
 use crate::profile::Profile;
-use crate::promise::{Broken, Promise};
+use crate::promise::{Broken, Judge, Promise};
 use crate::told::{Told, What};
 use crate::trace::{LAST, Trace};
 use rand::rngs::StdRng;
@@ -81,6 +82,8 @@ pub struct Voyage {
     pub told: Vec<Told>,
     /// Of [`sail_as_planned`]: what became of the guests.
     pub tally: Option<Tally>,
+    /// Of a fleet that is a cluster.
+    pub cluster: Option<Afloat>,
 }
 
 /// A voyage of which the seed decides everything: the fleet, the plan's shape, the profile and the operator's temper.
@@ -112,6 +115,12 @@ fn storm_told(seed: u64, kept: usize) -> Voyage {
     let manner = Manner::Quickly { guests_per_host: guests };
     if is_of_a_cluster(seed) {
         let layout = Layout::drawn(&mut rng);
+        if is_planned(seed) {
+            return match harbour::planned_index(layout, Pace::drawn(&mut rng)) {
+                Ok((index, layout)) => told((index, Some(layout)), manner, &profile, seed, (kept, false)),
+                Err(why) => unplanned(seed, &profile, &why),
+            };
+        }
         return told((plans::cluster_index(&layout), Some(layout)), manner, &profile, seed, (kept, false));
     }
     told((fetched::index(shape), None), manner, &profile, seed, (kept, false))
@@ -120,6 +129,36 @@ fn storm_told(seed: u64, kept: usize) -> Voyage {
 /// One fleet in four is a cluster. Seeds of other fleets that are known by what they found are none of these.
 fn is_of_a_cluster(seed: u64) -> bool {
     matches!(seed % 8, 0 | 5)
+}
+
+/// Half of the clusters sail the plan that the planner makes from their inventory, the others one of the same shape that is made by hand.
+fn is_planned(seed: u64) -> bool {
+    matches!(seed % 16, 8 | 13)
+}
+
+/// A cluster as good as a cluster can be, and the planner or its second reader finds something.
+fn unplanned(seed: u64, profile: &Profile, why: &str) -> Voyage {
+    let mut judge = Judge::default();
+    judge.check(Promise::Sound, false, || format!("there is no plan for a healthy cluster: {why}"));
+    Voyage {
+        seed,
+        profile: profile.name.clone(),
+        hosts: 0,
+        guests: 0,
+        ended: Ended::Held { reason: why.to_owned() },
+        events: 0,
+        records: 0,
+        simulated_ms: 0,
+        ended_after_ms: None,
+        injected: BTreeMap::new(),
+        checked: judge.checked,
+        broken: judge.broken,
+        trace: Vec::new(),
+        journal: String::new(),
+        told: Vec::new(),
+        tally: None,
+        cluster: None,
+    }
 }
 
 /// A large fleet: twenty canaries at most, lanes in proportion.
@@ -135,8 +174,15 @@ pub fn sail(index: Arc<Index>, guests_per_host: u32, profile: &Profile, seed: u6
 }
 
 /// A voyage of a real plan: with the guests that it counted, at about the times that it expects. `telling`: what happens on the way is kept.
-pub fn sail_as_planned(index: Arc<Index>, profile: &Profile, seed: u64, telling: bool) -> Voyage {
-    told((index, None), Manner::AsPlanned, profile, seed, (LAST, telling))
+/// `layout`: of the plan's cluster, if it is of one.
+pub fn sail_as_planned(
+    index: Arc<Index>,
+    layout: Option<Layout>,
+    profile: &Profile,
+    seed: u64,
+    telling: bool,
+) -> Voyage {
+    told((index, layout), Manner::AsPlanned, profile, seed, (LAST, telling))
 }
 
 fn told(
@@ -177,6 +223,7 @@ fn told(
         journal: fleet.digest(),
         ended_after_ms: fleet.watcher.end.and(fleet.watcher.ends.last().map(|at| at - START_MS)),
         tally: (manner == Manner::AsPlanned).then(|| tally(&fleet)).flatten(),
+        cluster: fleet.ceph.as_ref().map(Cluster::afloat),
         told: fleet.told.unwrap_or_default(),
     }
 }
@@ -277,7 +324,7 @@ fn quiet(fleet: &mut Fleet, expected_ms: u64) -> Ended {
         Some(end) => {
             fleet.check_given_back(end == End::RolledBack { to: None });
             if let Some(cluster) = &fleet.ceph {
-                cluster.check_flags(&mut fleet.judge);
+                cluster.check_given_back(&mut fleet.judge);
             }
             check_told(fleet);
             match end {

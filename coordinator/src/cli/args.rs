@@ -251,6 +251,9 @@ pub struct LintArgs {
 pub struct SimulateArgs {
     /// A plan file or a plan's id (sha256:…)
     pub plan: PlanRef,
+    /// Of a Ceph cluster: the inventory that the plan was made from; without it, placement groups are laid by chance
+    #[arg(long, value_name = "FILE")]
+    pub inventory: Option<PathBuf>,
     /// What everything is drawn from: the same seed is the same run, to the byte
     #[arg(long, value_name = "SEED", default_value_t = 1)]
     pub seed: u64,

@@ -25,5 +25,5 @@ replank_common::codes! {
     SIMULATION_BROKE "RP6320" "a simulated run broke a promise"
     NOT_SAFE "RP6321" "OSDs or MONs may not stop now"
     CANNOT_TELL "RP6322" "the documents do not tell whether OSDs or MONs may stop"
-    CLUSTER_UNSIMULATED "RP6323" "a plan for a Ceph cluster is not simulated"
+    CLUSTER_UNSIMULATED "RP6323" "what is known of a Ceph cluster is not enough to simulate it"
 }

@@ -6,13 +6,12 @@ use crate::codes as own;
 use replank_ceph::documents::DocumentError;
 use replank_ceph::redundancy::NameError;
 use replank_cli::PageError;
-use replank_common::ids::StepId;
 use replank_core::catalog::CatalogError;
 use replank_core::fleet_file::Mistakes;
 use replank_core::inventory::InventoryError;
 use replank_core::plan::PlanFileError;
 use replank_core::run::UnsoundPlan;
-use replank_sim::Profile;
+use replank_sim::{NotEnough, Profile};
 use serde_json::{Value, json};
 use std::io;
 use std::path::PathBuf;
@@ -82,9 +81,9 @@ pub enum Failure {
     #[error("the plan cannot be carried out: {0}; make it again with `replank plan`")]
     Unsailable(#[from] UnsoundPlan),
     #[error(
-        "the plan changes a Ceph cluster (step {step}), and a plan does not say what the cluster is made of; nothing was simulated: judge the waves with `replank ceph waves`"
+        "{why}; nothing was simulated: give the inventory that the plan was made from with --inventory, or plan again"
     )]
-    SimulatedCluster { step: StepId },
+    SimulatedCluster { why: String },
     #[error("a simulated run was held; see by what: `{replay}`")]
     SimulationHeld { replay: String },
     #[error("a simulated run broke {promise}; report it with the plan and this command: `{replay}`")]
@@ -94,6 +93,12 @@ pub enum Failure {
     Local { code: &'static str, text: String },
     #[error("{0}")]
     Unexpected(String),
+}
+
+impl From<NotEnough> for Failure {
+    fn from(NotEnough { why }: NotEnough) -> Self {
+        Self::SimulatedCluster { why }
+    }
 }
 
 impl Failure {
@@ -123,7 +128,8 @@ impl Failure {
             },
             Self::Blocked(_) | Self::NotSafe => Exit::Blocked,
             Self::Unsound(_) | Self::Unsailable(_) => Exit::Unsound,
-            Self::Profile { .. } | Self::SimulatedCluster { .. } => Exit::Usage,
+            Self::Profile { .. } => Exit::Usage,
+            Self::SimulatedCluster { .. } => Exit::BadFile,
             Self::SimulationHeld { .. } => Exit::SimulationHeld,
             Self::SimulationBroke { .. } => Exit::SimulationBroke,
             Self::Unreachable { .. } | Self::OutcomeUnknown { .. } => Exit::Unreachable,

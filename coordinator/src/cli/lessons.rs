@@ -194,14 +194,15 @@ pub const LESSONS: &[Lesson<Exit>] = &[
     },
     Lesson {
         path: "simulate",
-        does: "Carries the plan out against a simulated fleet: the plan's hosts and as many guests as it counted, with the code that production \
-               uses, while messages are lost, agents, hosts and coordinators die and guests come and go, by the chances of a profile: calm, \
+        does: "Carries the plan out against a simulated fleet: the plan's hosts and as many guests as it counted, or the Ceph cluster that \
+               it names, with the code that production uses, while messages are lost, agents, hosts and coordinators die and guests come and go, by the chances of a profile: calm, \
                nothing goes wrong; rough, a bad week; storm, everything at once. Then nothing new goes wrong, and the run must end or say what \
                holds it. Shows what happened on the way and how it ended. It tells what replank would do, not whether your packages work.",
         changes: "Nothing. No host is asked or touched; a plan's id is read from the coordinator.",
         examples: &[
             "replank simulate plan.json --seed 7 --faults rough",
             "replank simulate plan.json --seeds 1000 --faults storm",
+            "replank simulate ceph.json --inventory inventory.json --seed 7",
         ],
         exits: &[BadFile, Refused, Unreachable, Unsound, SimulationHeld, SimulationBroke],
     },

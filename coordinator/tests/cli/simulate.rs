@@ -1,6 +1,8 @@
 //! A plan tried on a simulated fleet.
 
 use crate::support::Desk;
+use replank_sim::Layout;
+use replank_sim::plans::harbour::{self, Pace};
 use serde_json::Value;
 
 const PLAN: [&str; 6] = ["plan", "-f", "fleet.toml", "--inventory", "inventory.json", "-o"];
@@ -90,6 +92,48 @@ fn many_calm_runs() {
     let desk = with_a_plan();
     let said = desk.must(&["simulate", "plan.json", "--faults", "calm", "--seeds", "5"]);
     insta::assert_snapshot!(without_digest(&desk, &said));
+}
+
+/// `ceph.json` and the inventory that it was made from: three hosts with a MON, a manager and two OSDs each.
+fn with_a_plan_of_a_cluster() -> Desk {
+    let desk = Desk::new();
+    let layout = Layout::of_a_lab();
+    let pace = Pace { parallel_hosts: 1, staging_parallel: 2, canary: 1 };
+    desk.write("ceph.toml", &harbour::fleet_file(&layout, pace));
+    desk.write("ceph-inventory.json", &String::from_utf8(harbour::inventory(&layout).to_bytes()).unwrap());
+    desk.must(&["plan", "-f", "ceph.toml", "--inventory", "ceph-inventory.json", "-o", "plan.json"]);
+    desk
+}
+
+#[test]
+fn a_plan_for_a_cluster_is_sailed_on_a_cluster() {
+    let desk = with_a_plan_of_a_cluster();
+    let rough = desk.must(&["simulate", "plan.json", "--seed", "2"]);
+    assert_eq!(rough, desk.must(&["simulate", "plan.json", "--seed", "2"]));
+    for part in [
+        "a Ceph cluster of 6 OSDs in 3 failure domains, 3 MONs, 3 managers; 32 placement groups of 1 pool",
+        "are made up and laid by the seed",
+        "hold before-last-mon approved by operator",
+        "12 of 12 daemons run 16.2.15; every placement group is clean; no acknowledged write is lost",
+        "none broken",
+    ] {
+        assert!(rough.contains(part), "{part}: {rough}");
+    }
+    // With the inventory that it was made from, all is as it is there, and no other inventory will do.
+    let with = ["simulate", "plan.json", "--inventory", "ceph-inventory.json", "--faults", "calm"];
+    let calm = desk.must(&with);
+    assert!(calm.contains("all as the inventory has it") && calm.contains("8 placement groups"), "{calm}");
+    assert!(!calm.contains("guests: "), "{calm}");
+    let told = desk.json(&[&with[..], &["--json"]].concat());
+    assert_eq!((&told["ended"], &told["cluster"]["daemons_renewed"]), (&"finished".into(), &12.into()));
+    desk.refused(&["simulate", "plan.json", "--inventory", "inventory.json"], 3, "RP6323");
+    let storms = desk.run(&["simulate", "plan.json", "--faults", "storm", "--seeds", "20", "--json"]);
+    let told: Value = serde_json::from_str(&storms.out).unwrap();
+    assert_eq!(
+        (&told["ends"]["broken"], told["ends"]["finished"].as_u64().unwrap() > 0),
+        (&0.into(), true),
+        "{told:#}"
+    );
 }
 
 #[test]

@@ -1,10 +1,11 @@
 //! Daemons: processes that run or do not, and what the MONs have noticed of it.
 
-use super::layout::mon_name;
+use super::layout::Seated;
 use super::{Cluster, Event};
 use crate::fault::Fault;
 use replank_ceph::OsdId;
 use replank_ceph::quorum::majority;
+use replank_common::ceph::CephDaemon;
 use replank_common::version::Version;
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -86,11 +87,10 @@ pub(super) struct Mon {
 }
 
 impl Mon {
-    pub(super) fn new(host: usize, version: Version) -> Self {
-        let name = mon_name(host);
+    pub(super) fn new(seat: &Seated, version: Version) -> Self {
         Self {
-            host,
-            name,
+            host: seat.host,
+            name: seat.name.clone(),
             running: true,
             life: 0,
             joined_as: version.clone(),
@@ -106,14 +106,24 @@ impl Mon {
 #[derive(Debug, Clone)]
 pub(super) struct Mgr {
     pub(super) host: usize,
+    pub(super) name: String,
     pub(super) running: bool,
     pub(super) version: Version,
 }
 
 impl Mgr {
-    pub(super) fn new(host: usize, version: Version) -> Self {
-        Self { host, running: true, version }
+    pub(super) fn new(seat: &Seated, version: Version) -> Self {
+        Self { host: seat.host, name: seat.name.clone(), running: true, version }
     }
+}
+
+/// An MDS or a gateway: its clients find another one meanwhile.
+#[derive(Debug, Clone)]
+pub(super) struct Other {
+    pub(super) daemon: CephDaemon,
+    pub(super) host: usize,
+    pub(super) running: bool,
+    pub(super) version: Version,
 }
 
 /// Daemons of some machines.
@@ -122,6 +132,8 @@ pub(crate) struct Daemons {
     pub(crate) osds: BTreeSet<OsdId>,
     pub(crate) mons: BTreeSet<String>,
     pub(crate) mgrs: BTreeSet<String>,
+    /// MDS and gateways.
+    pub(crate) others: BTreeSet<CephDaemon>,
 }
 
 impl Daemons {
@@ -129,21 +141,23 @@ impl Daemons {
     pub(crate) fn names(&self) -> Vec<String> {
         let osds = self.osds.iter().map(ToString::to_string);
         let mons = self.mons.iter().map(|mon| format!("mon.{mon}"));
-        osds.chain(mons).chain(self.mgrs.iter().map(|mgr| format!("mgr.{mgr}"))).collect()
+        let mgrs = self.mgrs.iter().map(|mgr| format!("mgr.{mgr}"));
+        osds.chain(mons).chain(mgrs).chain(self.others.iter().map(ToString::to_string)).collect()
     }
 }
 
 impl Cluster {
     pub(super) fn osd(&self, osd: OsdId) -> &Osd {
-        &self.osds[osd.0 as usize]
+        &self.osds[&osd]
     }
 
     pub(super) fn osd_mut(&mut self, osd: OsdId) -> &mut Osd {
-        &mut self.osds[osd.0 as usize]
+        self.osds.get_mut(&osd).expect("an OSD of the layout")
     }
 
     pub(super) fn ids(&self) -> impl Iterator<Item = OsdId> + use<> {
-        (0..u32::try_from(self.osds.len()).unwrap_or(u32::MAX)).map(OsdId)
+        let ids: Vec<OsdId> = self.osds.keys().copied().collect();
+        ids.into_iter()
     }
 
     pub(super) fn has_quorum(&self) -> bool {
@@ -175,10 +189,13 @@ impl Cluster {
                 self.mon_ends(mon);
             }
         }
-        for host in 0..self.layout.hosts {
-            if daemons.mgrs.contains(&mon_name(host)) {
-                self.mgr_ends(host);
+        for mgr in 0..self.mgrs.len() {
+            if daemons.mgrs.contains(&self.mgrs[mgr].name) {
+                self.mgr_ends(mgr);
             }
+        }
+        for other in self.others.iter_mut().filter(|other| daemons.others.contains(&other.daemon)) {
+            other.running = false;
         }
     }
 
@@ -195,18 +212,30 @@ impl Cluster {
                 dead.push(format!("mon.{}", self.mons[mon].name));
             }
         }
-        for host in 0..self.layout.hosts {
-            if daemons.mgrs.contains(&mon_name(host)) {
-                self.start_mgr(host);
+        for mgr in 0..self.mgrs.len() {
+            if daemons.mgrs.contains(&self.mgrs[mgr].name) {
+                self.start_mgr(mgr);
+            }
+        }
+        for other in 0..self.others.len() {
+            if daemons.others.contains(&self.others[other].daemon) {
+                self.start_other(other);
             }
         }
         dead
     }
 
-    pub(super) fn start_mgr(&mut self, host: usize) {
-        if let Some(mgr) = self.mgrs.iter_mut().find(|mgr| mgr.host == host && !mgr.running) {
-            mgr.running = true;
-            mgr.version = self.installed[host].clone();
+    pub(super) fn start_mgr(&mut self, mgr: usize) {
+        let at = &mut self.mgrs[mgr];
+        if !at.running {
+            (at.running, at.version) = (true, self.installed[at.host].clone());
+        }
+    }
+
+    pub(super) fn start_other(&mut self, other: usize) {
+        let at = &mut self.others[other];
+        if !at.running {
+            (at.running, at.version) = (true, self.installed[at.host].clone());
         }
     }
 
@@ -274,15 +303,18 @@ impl Cluster {
         self.at(noticed, Event::Election);
     }
 
-    pub(super) fn mgr_ends(&mut self, host: usize) {
-        let active = self.mgrs.iter().find(|mgr| mgr.running).map(|mgr| mgr.host);
-        if let Some(mgr) = self.mgrs.iter_mut().find(|mgr| mgr.host == host) {
-            mgr.running = false;
-        }
-        if active == Some(host) {
+    pub(super) fn mgr_ends(&mut self, mgr: usize) {
+        let active = self.mgrs.iter().position(|mgr| mgr.running);
+        self.mgrs[mgr].running = false;
+        if active == Some(mgr) {
             let takes_over = self.between(1_000, 8_000);
             self.groups_known_from = self.groups_known_from.max(self.now + takes_over);
         }
+    }
+
+    /// Whoever tells what is known of the groups; before Luminous the MONs did.
+    pub(super) fn has_manager(&self) -> bool {
+        self.mgrs.is_empty() || self.mgrs.iter().any(|mgr| mgr.running)
     }
 
     /// By their own word.
@@ -410,7 +442,10 @@ impl Cluster {
             running.insert(format!("mon.{}", mon.name), mon.version.clone());
         }
         for mgr in self.mgrs.iter().filter(|mgr| mgr.host == host && mgr.running) {
-            running.insert(format!("mgr.{}", mon_name(host)), mgr.version.clone());
+            running.insert(format!("mgr.{}", mgr.name), mgr.version.clone());
+        }
+        for other in self.others.iter().filter(|other| other.host == host && other.running) {
+            running.insert(other.daemon.to_string(), other.version.clone());
         }
         running
     }

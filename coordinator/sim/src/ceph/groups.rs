@@ -78,40 +78,38 @@ pub(super) struct Reported {
 impl Group {
     pub(super) fn all(layout: &Layout, now: u64) -> Vec<Self> {
         let mut groups = Vec::new();
-        for (pool, of) in layout.pools.iter().enumerate() {
-            for seed in 0..of.pg_num.unwrap_or(0) {
-                let up = layout.place(of, seed, |_| true);
-                let copies = up
-                    .iter()
-                    .enumerate()
-                    .filter_map(|(shard, osd)| Some(((*osd)?, Copy { shard, version: 1, missing: 0 })));
-                let copies = copies.collect();
-                let members: Vec<OsdId> = up.iter().flatten().copied().collect();
-                groups.push(Self {
-                    id: PgId { pool: of.id, seed },
-                    pool,
-                    acting: up.clone(),
-                    up,
-                    copies,
-                    head: 1,
-                    written_ms: now,
-                    interval: 0,
-                    phase: Phase::Active,
-                    recovering: false,
-                    backfilling: false,
-                    scrubbing: false,
-                    misfortunes: BTreeSet::new(),
-                    clean_epoch: 0,
-                    reported: Reported {
-                        state: PgState::new("active+clean"),
-                        up: members.clone(),
-                        acting: members,
-                        complete: Vec::new(),
-                        degraded: 0,
-                        epoch: 100,
-                    },
-                });
-            }
+        for (pool, id) in layout.all_groups() {
+            let up = layout.place(&layout.pools[pool], id, |_| true);
+            let copies = up
+                .iter()
+                .enumerate()
+                .filter_map(|(shard, osd)| Some(((*osd)?, Copy { shard, version: 1, missing: 0 })));
+            let copies = copies.collect();
+            let members: Vec<OsdId> = up.iter().flatten().copied().collect();
+            groups.push(Self {
+                id,
+                pool,
+                acting: up.clone(),
+                up,
+                copies,
+                head: 1,
+                written_ms: now,
+                interval: 0,
+                phase: Phase::Active,
+                recovering: false,
+                backfilling: false,
+                scrubbing: false,
+                misfortunes: BTreeSet::new(),
+                clean_epoch: 0,
+                reported: Reported {
+                    state: PgState::new("active+clean"),
+                    up: members.clone(),
+                    acting: members,
+                    complete: Vec::new(),
+                    degraded: 0,
+                    epoch: 100,
+                },
+            });
         }
         groups
     }
@@ -148,7 +146,7 @@ impl Cluster {
         for group in &mut self.groups {
             let osds = &self.osds;
             let pool = &self.layout.pools[group.pool];
-            let runs = |osd: &OsdId| osds[osd.0 as usize].running;
+            let runs = |osd: &OsdId| osds[osd].running;
             let min_size = pool.min_size.unwrap_or(1) as usize;
             let members = group.acting.iter().flatten().count();
             let writes = (self.now - group.written_ms) / WRITE_MS;
@@ -175,7 +173,7 @@ impl Cluster {
             let pool = &self.layout.pools[group.pool];
             let usable = |osd: OsdId| self.osd(osd).placed && !self.osd(osd).removed;
             let is_up = |osd: &OsdId| self.osd(*osd).up && !self.osd(*osd).removed;
-            let mut up = self.layout.place(pool, group.id.seed, usable);
+            let mut up = self.layout.place(pool, group.id, usable);
             for osd in &mut up {
                 *osd = osd.filter(is_up);
             }
@@ -306,7 +304,7 @@ impl Cluster {
         let members: Vec<OsdId> = group.serving().collect();
         // Its reading needs what it is read from.
         let whole = members.iter().filter(|osd| group.is_whole(**osd)).count();
-        let runs = members.iter().all(|osd| self.osds[osd.0 as usize].running);
+        let runs = members.iter().all(|osd| self.osds[osd].running);
         if runs && whole >= enough_to_read(&self.layout.pools[group.pool]) {
             for osd in members {
                 if let Some(copy) = group.copies.get_mut(&osd) {
@@ -329,10 +327,8 @@ impl Cluster {
         let whole = members.iter().filter(|osd| group.is_whole(**osd)).count();
         let newcomers: Vec<(usize, OsdId)> =
             group.up.iter().enumerate().filter_map(|(shard, osd)| Some((shard, (*osd)?))).collect();
-        let runs = members
-            .iter()
-            .chain(newcomers.iter().map(|(_, osd)| osd))
-            .all(|osd| self.osds[osd.0 as usize].running);
+        let runs =
+            members.iter().chain(newcomers.iter().map(|(_, osd)| osd)).all(|osd| self.osds[osd].running);
         if runs && whole >= enough_to_read(&self.layout.pools[group.pool]) {
             let head = group.head;
             for (shard, osd) in newcomers {
@@ -382,7 +378,7 @@ impl Cluster {
         if !self.osd(osd).running || !self.osd(osd).up {
             return;
         }
-        if !self.has_quorum() || !self.mgrs.iter().any(|mgr| mgr.running) {
+        if !self.has_quorum() || !self.has_manager() {
             self.report_soon(osd);
             return;
         }
@@ -449,8 +445,9 @@ impl Cluster {
         if self.flags.has("noscrub") {
             return;
         }
-        let at = usize::try_from(self.between(0, self.groups.len() as u64 - 1)).unwrap_or(0);
-        if self.groups[at].is_clean() && !self.groups[at].scrubbing {
+        let last = self.groups.len().saturating_sub(1) as u64;
+        let at = usize::try_from(self.between(0, last)).unwrap_or(0);
+        if self.groups.get(at).is_some_and(|group| group.is_clean() && !group.scrubbing) {
             let long = self.now < self.long_scrubs_until;
             if long {
                 self.met.push(Fault::ScrubLong);

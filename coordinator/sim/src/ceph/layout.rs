@@ -1,83 +1,136 @@
-//! How a cluster is laid out: machines, failure domains, OSDs, MONs, pools, and where each placement group belongs.
+//! How a cluster is laid out: hosts, failure domains, daemons, what each of them runs, pools, and where each placement group belongs.
+//!
+//! A layout is drawn from a seed (`drawn`), or taken from what a plan says of its cluster (`named`), or from the inventory that a plan was made
+//! from (`seen`).
 
-use rand::Rng;
-use rand::rngs::StdRng;
-use replank_ceph::documents::{Pool, PoolKind, Profile};
+use replank_ceph::documents::{Pool, PoolKind};
 use replank_ceph::redundancy::Consents;
-use replank_ceph::{OsdId, PoolId};
+use replank_ceph::{OsdId, PgId};
+use replank_common::ceph::CephDaemon;
+use replank_common::ids::HostName;
+use replank_common::version::Version;
+use std::collections::{BTreeMap, BTreeSet};
 
-/// The rows of machines of one cluster, and its pools.
+/// A daemon of which each host has one at most for each name.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Seated {
+    pub name: String,
+    /// Of [`Layout::hosts`].
+    pub host: usize,
+}
+
+/// Where an OSD is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Place {
+    pub host: usize,
+    pub domain: usize,
+}
+
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Layout {
-    /// Machines; each has OSDs.
-    pub hosts: usize,
-    pub osds_per_host: usize,
-    /// So many machines have a MON and a MGR, each in a domain of its own.
-    pub mons: usize,
-    /// Machines that share a failure domain stand side by side; 1: each machine is its own.
-    pub hosts_per_domain: usize,
+    /// The hosts of the fleet, in its order; not each of them has a daemon.
+    pub hosts: Vec<HostName>,
+    pub osds: BTreeMap<OsdId, Place>,
+    /// OSDs that never share a group.
+    pub domains: Vec<Vec<OsdId>>,
+    /// Several hosts make one domain.
+    pub racks: bool,
+    pub mons: Vec<Seated>,
+    /// The releases before Luminous need none.
+    pub mgrs: Vec<Seated>,
+    /// MDS and gateways.
+    pub others: Vec<(CephDaemon, usize)>,
     pub pools: Vec<Pool>,
     /// Thin pools: the operator accepts them.
     pub consents: Consents,
+    /// Groups that were seen where they are. Empty: `pg_num` of each pool, placed by the salt.
+    pub groups: BTreeMap<PgId, Vec<OsdId>>,
+    pub salt: u64,
+    /// What was there before, and where the voyage goes.
+    pub from: Version,
+    pub to: Version,
+    /// Daemons that run something else than `from`, by name.
+    pub runs: BTreeMap<String, Version>,
+    /// By host: what is on its disk, where it is not `from`.
+    pub installed: BTreeMap<usize, Version>,
+    /// Flags of the OSD map that are there for good.
+    pub map_flags: BTreeSet<String>,
+    /// Flags that the operator has set before.
+    pub operators_flags: BTreeSet<String>,
+    pub required_release: Option<String>,
+    /// The health tells its reasons by the codes of checks; before Luminous it did not.
+    pub health_has_codes: bool,
+    pub origin: Origin,
 }
 
-const PGS: u32 = 8;
+/// Where a layout is from.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Origin {
+    /// A seed.
+    Drawn,
+    /// What a plan names, and daemons that stand for those that it does not.
+    Plan { stand_ins: Vec<String> },
+    /// The inventory that the plan was made from; of its groups so many are there, spread over all of them, where they are.
+    Inventory { groups: usize },
+}
 
 impl Layout {
-    /// Whatever the seed says: three to six machines, of which racks may be made, replicated and erasure-coded pools.
-    pub(crate) fn drawn(rng: &mut StdRng) -> Self {
-        let hosts = rng.random_range(3..=6);
-        let hosts_per_domain = if hosts == 6 && rng.random_range(0..2) == 0 { 2 } else { 1 };
-        let domains = hosts / hosts_per_domain;
-        let mons = if domains >= 5 && rng.random_range(0..2) == 0 { 5 } else { 3 };
-        let mut layout = Self {
-            hosts,
-            osds_per_host: rng.random_range(1..=2),
-            mons,
-            hosts_per_domain,
-            pools: vec![replicated(1, "rbd", 3)],
-            consents: Consents::new(),
-        };
-        if domains >= 4 && rng.random_range(0..2) == 0 {
-            layout.pools.push(coded(2, "archive", 2, 2, 3));
-        }
-        if rng.random_range(0..3) == 0 {
-            layout.pools.push(replicated(3, "scratch", 2));
-            layout.consents.insert(PoolId(3));
-        }
-        // As they were made long ago: clients go on with as few as can be read from.
-        if rng.random_range(0..3) == 0 {
-            for pool in &mut layout.pools {
-                pool.min_size = u32::try_from(enough_to_read(pool)).ok();
-            }
-        }
-        layout
-    }
-
-    pub fn osds(&self) -> usize {
-        self.hosts * self.osds_per_host
-    }
-
-    pub fn host_of(&self, osd: OsdId) -> usize {
-        osd.0 as usize / self.osds_per_host
-    }
-
     pub fn osds_of(&self, host: usize) -> Vec<OsdId> {
-        let first = host * self.osds_per_host;
-        (first..first + self.osds_per_host).filter_map(|osd| u32::try_from(osd).ok()).map(OsdId).collect()
+        self.osds.iter().filter(|(_, place)| place.host == host).map(|(osd, _)| *osd).collect()
     }
 
-    pub fn mon_of(&self, host: usize) -> Option<String> {
-        self.mon_hosts().any(|with| with == host).then(|| mon_name(host))
+    /// The nth OSD, counted round.
+    pub(crate) fn some_osd(&self, number: u64) -> Option<OsdId> {
+        let at = number.checked_rem(self.osds.len() as u64)?;
+        self.osds.keys().nth(usize::try_from(at).ok()?).copied()
     }
 
-    pub fn mon_hosts(&self) -> impl DoubleEndedIterator<Item = usize> + use<> {
-        let step = self.hosts_per_domain;
-        (0..self.mons).map(move |mon| mon * step)
+    pub fn mon_of(&self, host: usize) -> Option<&str> {
+        self.mons.iter().find(|mon| mon.host == host).map(|mon| mon.name.as_str())
     }
 
     pub(crate) fn domain_of(&self, osd: OsdId) -> usize {
-        self.host_of(osd) / self.hosts_per_domain
+        self.osds.get(&osd).map_or(0, |place| place.domain)
+    }
+
+    /// Every daemon of the host.
+    pub(crate) fn daemons_of(&self, host: usize) -> Vec<CephDaemon> {
+        use replank_common::ceph::CephKind;
+        let seated = |all: &[Seated], kind: CephKind| -> Vec<CephDaemon> {
+            let own = all.iter().filter(|at| at.host == host);
+            own.map(|at| CephDaemon { kind, id: at.name.clone() }).collect()
+        };
+        let mut daemons: Vec<CephDaemon> =
+            self.osds_of(host).into_iter().map(|osd| CephDaemon::osd(osd.0)).collect();
+        daemons.extend(seated(&self.mons, CephKind::Mon));
+        daemons.extend(seated(&self.mgrs, CephKind::Mgr));
+        daemons.extend(self.others.iter().filter(|(_, at)| *at == host).map(|(daemon, _)| daemon.clone()));
+        daemons
+    }
+
+    /// What a daemon runs when the voyage begins.
+    pub(crate) fn runs(&self, daemon: &str) -> Version {
+        self.runs.get(daemon).unwrap_or(&self.from).clone()
+    }
+
+    /// The same cluster on the hosts of a fleet that are in another order. `None`: one of its daemons is on none of them.
+    pub(crate) fn on(mut self, hosts: Vec<HostName>) -> Option<Self> {
+        let moved: Vec<Option<usize>> =
+            self.hosts.iter().map(|name| hosts.iter().position(|host| host == name)).collect();
+        for place in self.osds.values_mut() {
+            place.host = moved[place.host]?;
+        }
+        for at in self.mons.iter_mut().chain(&mut self.mgrs) {
+            at.host = moved[at.host]?;
+        }
+        for (_, host) in &mut self.others {
+            *host = moved[*host]?;
+        }
+        let installed = std::mem::take(&mut self.installed);
+        self.installed =
+            installed.into_iter().filter_map(|(host, version)| Some((moved[host]?, version))).collect();
+        self.hosts = hosts;
+        Some(self)
     }
 
     /// Complete copies that each group of it keeps, by the definition of P10 and by nobody else's word: as many as let clients go on, and one more than all data is
@@ -87,56 +140,51 @@ impl Layout {
         (pool.min_size.unwrap_or(1) as usize).max(enough_to_read(pool) + one_more)
     }
 
+    /// Every group, with its pool's place among the pools.
+    pub(crate) fn all_groups(&self) -> Vec<(usize, PgId)> {
+        let of = |(at, pool): (usize, &Pool)| -> Vec<(usize, PgId)> {
+            if self.groups.is_empty() {
+                let (pool, all) = (pool.id, 0..pool.pg_num.unwrap_or(0));
+                return all.map(|seed| (at, PgId { pool, seed })).collect();
+            }
+            self.groups.keys().filter(|id| id.pool == pool.id).map(|id| (at, *id)).collect()
+        };
+        self.pools.iter().enumerate().flat_map(of).collect()
+    }
+
     /// Where a group belongs, shard by shard; `usable`: OSDs that data is placed on. An OSD that is not usable is replaced in its own domain first,
     /// so that the other shards stay where they are.
-    pub(crate) fn place(&self, pool: &Pool, seed: u32, usable: impl Fn(OsdId) -> bool) -> Vec<Option<OsdId>> {
-        let all: Vec<OsdId> = (0..self.osds()).filter_map(|osd| u32::try_from(osd).ok()).map(OsdId).collect();
-        let straw = |item: u64| mixed((u64::from(pool.id.0) << 40) ^ (u64::from(seed) << 20) ^ item);
-        let mut domains: Vec<usize> = (0..self.hosts.div_ceil(self.hosts_per_domain)).collect();
+    pub(crate) fn place(
+        &self,
+        pool: &Pool,
+        group: PgId,
+        usable: impl Fn(OsdId) -> bool,
+    ) -> Vec<Option<OsdId>> {
+        let number = (u64::from(pool.id.0) << 40) ^ (u64::from(group.seed) << 20) ^ self.salt;
+        let straw = |item: u64| mixed(number ^ item);
+        let mut domains: Vec<usize> = (0..self.domains.len()).collect();
         domains.sort_by_key(|domain| std::cmp::Reverse(straw(1 << 19 | *domain as u64)));
         let best = |domain: usize, usable: &dyn Fn(OsdId) -> bool| {
-            let within = all.iter().filter(|osd| self.domain_of(**osd) == domain && usable(**osd));
+            let within = self.domains[domain].iter().filter(|osd| usable(**osd));
             within.max_by_key(|osd| straw(u64::from(osd.0))).copied()
         };
         let size = pool.size.unwrap_or(0) as usize;
-        let (chosen, spare) = domains.split_at(size.min(domains.len()));
-        let mut spare = spare.iter();
+        let seen = self.groups.get(&group);
+        let chosen: Vec<usize> = match seen {
+            Some(seen) => seen.iter().map(|osd| self.domain_of(*osd)).collect(),
+            None => domains.iter().take(size).copied().collect(),
+        };
+        let mut spare = domains.iter().filter(|domain| !chosen.contains(domain));
         let mut placed: Vec<Option<OsdId>> = Vec::with_capacity(size);
-        for domain in chosen {
-            let osd = best(*domain, &usable).or_else(|| spare.find_map(|domain| best(*domain, &usable)));
-            placed.push(osd);
+        for (shard, domain) in chosen.iter().enumerate() {
+            let own = seen.map(|seen| seen[shard]).filter(|osd| usable(*osd));
+            // Two that were seen in one domain stay two.
+            let free = |osd: OsdId| usable(osd) && seen.is_none_or(|seen| !seen.contains(&osd));
+            let other = || best(*domain, &free).or_else(|| spare.find_map(|domain| best(*domain, &usable)));
+            placed.push(own.or_else(other));
         }
-        placed.resize(size, None);
+        placed.resize(size.max(placed.len()), None);
         placed
-    }
-}
-
-pub(crate) fn mon_name(host: usize) -> String {
-    char::from(b'a' + u8::try_from(host % 26).unwrap_or(0)).to_string()
-}
-
-fn replicated(id: u32, name: &str, size: u32) -> Pool {
-    Pool {
-        id: PoolId(id),
-        name: name.to_owned(),
-        kind: PoolKind::Replicated,
-        size: Some(size),
-        min_size: Some(size - size / 2),
-        pg_num: Some(PGS),
-        rule: Some(0),
-    }
-}
-
-fn coded(id: u32, name: &str, k: u32, m: u32, min_size: u32) -> Pool {
-    let profile = Profile { name: format!("{k}-{m}"), plugin: "jerasure".to_owned(), k, m, c: None };
-    Pool {
-        id: PoolId(id),
-        name: name.to_owned(),
-        kind: PoolKind::Erasure(Some(profile)),
-        size: Some(k + m),
-        min_size: Some(min_size),
-        pg_num: Some(PGS),
-        rule: Some(1),
     }
 }
 
@@ -155,30 +203,4 @@ fn mixed(number: u64) -> u64 {
     mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
     mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
     mixed ^ (mixed >> 31)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use rand::SeedableRng;
-    use std::collections::BTreeSet;
-
-    #[test]
-    fn no_group_has_two_shards_in_one_domain_and_a_lost_osd_moves_nobody_elses_shard() {
-        for seed in 0..200 {
-            let layout = Layout::drawn(&mut StdRng::seed_from_u64(seed));
-            for pool in &layout.pools {
-                for pg in 0..PGS {
-                    let placed = layout.place(pool, pg, |_| true);
-                    let osds: Vec<OsdId> = placed.iter().flatten().copied().collect();
-                    let domains: BTreeSet<usize> = osds.iter().map(|osd| layout.domain_of(*osd)).collect();
-                    assert_eq!(domains.len(), pool.size.unwrap() as usize, "{layout:?}");
-                    let lost = osds[0];
-                    let without = layout.place(pool, pg, |osd| osd != lost);
-                    assert_eq!(placed[1..], without[1..]);
-                    assert_ne!(without[0], Some(lost));
-                }
-            }
-        }
-    }
 }

@@ -74,7 +74,14 @@ impl Cluster {
                 self.mon_ends(mon);
             }
         }
-        self.mgr_ends(host);
+        for mgr in 0..self.mgrs.len() {
+            if self.mgrs[mgr].host == host {
+                self.mgr_ends(mgr);
+            }
+        }
+        for other in self.others.iter_mut().filter(|other| other.host == host) {
+            other.running = false;
+        }
     }
 
     pub(crate) fn machine_returns(&mut self, host: usize) {
@@ -88,7 +95,16 @@ impl Cluster {
                 self.start_mon(mon);
             }
         }
-        self.start_mgr(host);
+        for mgr in 0..self.mgrs.len() {
+            if self.mgrs[mgr].host == host {
+                self.start_mgr(mgr);
+            }
+        }
+        for other in 0..self.others.len() {
+            if self.others[other].host == host {
+                self.start_other(other);
+            }
+        }
     }
 
     /// The next time that it is started, it does not run; counted then.
@@ -195,8 +211,11 @@ impl Cluster {
         for mon in 0..self.mons.len() {
             self.start_mon(mon);
         }
-        for host in 0..self.layout.hosts {
-            self.start_mgr(host);
+        for mgr in 0..self.mgrs.len() {
+            self.start_mgr(mgr);
+        }
+        for other in 0..self.others.len() {
+            self.start_other(other);
         }
     }
 }

@@ -4,31 +4,35 @@
 //! it ([`lives`]), and the judgement of whoever stops a daemon ([`verdict`], P10). Time and chance are the voyage's: the cluster is let pass to a moment,
 //! and draws from a source of its own that the same seed makes. Never decides whether something may stop: that is the code under test.
 
+mod afloat;
 mod daemons;
+mod drawn;
 mod flags;
 mod groups;
 mod layout;
 mod lives;
+mod named;
 mod reports;
+mod seen;
 mod verdict;
 
+pub use afloat::Afloat;
 pub(crate) use daemons::Daemons;
-pub use layout::Layout;
+pub use layout::{Layout, Origin, Place, Seated};
 pub(crate) use lives::OPERATORS_FLAGS;
+pub use named::NotEnough;
+pub(crate) use reports::Documents;
 
 use crate::fault::Fault;
-use daemons::{Mgr, Mon, Osd};
+use daemons::{Mgr, Mon, Osd, Other};
 use flags::Flags;
 use groups::Group;
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
 use replank_ceph::OsdId;
-use replank_common::ceph::Requirement;
+use replank_common::ceph::{CephDaemon, Requirement};
 use replank_common::version::Version;
-use std::collections::BTreeMap;
-
-pub(crate) const OLD_CEPH: &str = "14.2.21";
-pub(crate) const NEW_CEPH: &str = "16.2.15";
+use std::collections::{BTreeMap, BTreeSet};
 
 /// What will happen by itself. What was true of another life of the daemon, or another interval of the group, happens no more.
 #[derive(Debug, Clone, Copy)]
@@ -90,9 +94,10 @@ pub(crate) struct Cluster {
     rng: StdRng,
     queue: BTreeMap<(u64, u64), Event>,
     queued: u64,
-    osds: Vec<Osd>,
+    osds: BTreeMap<OsdId, Osd>,
     mons: Vec<Mon>,
     mgrs: Vec<Mgr>,
+    others: Vec<Other>,
     groups: Vec<Group>,
     /// What is on each machine's disk: a daemon that starts is this.
     installed: Vec<Version>,
@@ -115,51 +120,71 @@ pub(crate) struct Cluster {
     met: Vec<Fault>,
 }
 
+const SORTBITWISE: &str = "sortbitwise";
+const REQUIRE_JEWEL: &str = "require_jewel_osds";
+
 /// Points of no return that were crossed.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Required {
-    pub(crate) release: String,
+    /// Before Luminous there is none.
+    pub(crate) release: Option<String>,
     pub(crate) msgr2: bool,
+    /// Flags of the OSD map that are there for good.
+    pub(crate) flags: BTreeSet<String>,
 }
 
 impl Required {
     pub(crate) fn has(&self, what: &Requirement) -> bool {
         match what {
-            Requirement::RequireOsdRelease { release } => self.release == *release,
+            Requirement::RequireOsdRelease { release } => self.release.as_ref() == Some(release),
             Requirement::EnableMsgr2 => self.msgr2,
-            // Of releases that are long past.
-            Requirement::SortBitwise | Requirement::RequireJewelOsds => true,
+            Requirement::SortBitwise => self.flags.contains(SORTBITWISE),
+            Requirement::RequireJewelOsds => self.flags.contains(REQUIRE_JEWEL),
         }
     }
 
     pub(crate) fn add(&mut self, what: &Requirement) {
         match what {
-            Requirement::RequireOsdRelease { release } => self.release.clone_from(release),
+            Requirement::RequireOsdRelease { release } => self.release = Some(release.clone()),
             Requirement::EnableMsgr2 => self.msgr2 = true,
-            Requirement::SortBitwise | Requirement::RequireJewelOsds => {}
+            Requirement::SortBitwise => drop(self.flags.insert(SORTBITWISE.to_owned())),
+            Requirement::RequireJewelOsds => drop(self.flags.insert(REQUIRE_JEWEL.to_owned())),
         }
     }
 }
 
 impl Cluster {
     pub(crate) fn new(layout: Layout, seed: u64, now: u64) -> Self {
-        let old = Version::new(OLD_CEPH);
-        let osds = (0..layout.osds()).filter_map(|osd| u32::try_from(osd).ok()).map(OsdId);
+        let osd = |(id, place): (&OsdId, &Place)| (*id, Osd::new(place.host, layout.runs(&id.to_string())));
+        let mon = |at: &Seated| Mon::new(at, layout.runs(&format!("mon.{}", at.name)));
+        let mgr = |at: &Seated| Mgr::new(at, layout.runs(&format!("mgr.{}", at.name)));
+        let other = |(daemon, host): &(CephDaemon, usize)| Other {
+            daemon: daemon.clone(),
+            host: *host,
+            running: true,
+            version: layout.runs(&daemon.to_string()),
+        };
+        let installed = |host: usize| layout.installed.get(&host).unwrap_or(&layout.from).clone();
         let mut cluster = Self {
             now,
             rng: StdRng::seed_from_u64(seed ^ 0xcef0_5eed),
             queue: BTreeMap::new(),
             queued: 0,
-            osds: osds.map(|osd| Osd::new(layout.host_of(osd), old.clone())).collect(),
-            mons: layout.mon_hosts().map(|host| Mon::new(host, old.clone())).collect(),
-            mgrs: layout.mon_hosts().map(|host| Mgr::new(host, old.clone())).collect(),
+            osds: layout.osds.iter().map(osd).collect(),
+            mons: layout.mons.iter().map(mon).collect(),
+            mgrs: layout.mgrs.iter().map(mgr).collect(),
+            others: layout.others.iter().map(other).collect(),
             groups: Group::all(&layout, now),
-            installed: vec![old; layout.hosts],
+            installed: (0..layout.hosts.len()).map(installed).collect(),
             epoch: 100,
             flags: Flags::default(),
             config: BTreeMap::new(),
-            required: Required { release: "nautilus".to_owned(), msgr2: false },
-            quorum: (0..layout.mons).collect(),
+            required: Required {
+                release: layout.required_release.clone(),
+                msgr2: false,
+                flags: layout.map_flags.clone(),
+            },
+            quorum: (0..layout.mons.len()).collect(),
             election_epoch: 10,
             election_due: false,
             silent_until: 0,
@@ -169,6 +194,9 @@ impl Cluster {
             met: Vec::new(),
             layout,
         };
+        for flag in &cluster.layout.operators_flags {
+            cluster.flags.put_by_operator(flag, true);
+        }
         cluster.at(4_000, Event::Scrub);
         cluster
     }

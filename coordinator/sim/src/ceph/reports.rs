@@ -1,9 +1,8 @@
 //! What the cluster says of itself when it is asked: the map as it is, and groups as their primaries reported them last.
 
 use super::groups::Reported;
-use super::{Cluster, Required};
+use super::{Cluster, Place, Required};
 use crate::fault::Fault;
-use crate::plans::ceph::machine_name;
 use replank_ceph::OsdId;
 use replank_ceph::documents::{
     Bucket, Counts, HealthReason, Leaf, Osd, OsdDump, OsdMetadata, OsdTree, Pg, PgDump, PgState, Pool,
@@ -59,8 +58,7 @@ impl Cluster {
         Ok(Documents {
             osds: self.osd_dump(),
             tree: self.osd_tree(),
-            groups: (self.now >= self.groups_known_from && self.mgrs.iter().any(|mgr| mgr.running))
-                .then(|| self.pg_dump()),
+            groups: (self.now >= self.groups_known_from && self.has_manager()).then(|| self.pg_dump()),
             quorum: QuorumStatus {
                 mons: self.mons.iter().map(|mon| (mon.name.clone(), Some(address(mon.host)))).collect(),
                 in_quorum: self.quorum.iter().map(|mon| self.mons[*mon].name.clone()).collect(),
@@ -94,8 +92,8 @@ impl Cluster {
         OsdDump {
             epoch: self.epoch,
             fsid: None,
-            flags: self.flags.all().clone(),
-            require_osd_release: Some(self.required.release.clone()),
+            flags: self.flags.all().union(&self.required.flags).cloned().collect(),
+            require_osd_release: self.required.release.clone(),
             pools: self.layout.pools.iter().map(|pool: &Pool| (pool.id, pool.clone())).collect(),
             osds: self.listed().map(of).collect(),
         }
@@ -103,15 +101,15 @@ impl Cluster {
 
     fn osd_tree(&self) -> OsdTree {
         let leaf = |osd: OsdId| {
-            let (host, domain) = (self.layout.host_of(osd), self.layout.domain_of(osd));
+            let Place { host, domain } = self.layout.osds[&osd];
             let bucket = |number: usize, name: String, kind: &str| Bucket {
                 id: -i64::try_from(number).unwrap_or(0),
                 name,
                 kind: kind.to_owned(),
             };
-            let mut above = vec![bucket(100 + host, machine_name(host).to_string(), "host")];
-            if self.layout.hosts_per_domain > 1 {
-                above.push(bucket(10 + domain, format!("rack{}", domain + 1), "rack"));
+            let mut above = vec![bucket(2 + 2 * host, self.layout.hosts[host].to_string(), "host")];
+            if self.layout.racks {
+                above.push(bucket(3 + 2 * domain, format!("rack{}", domain + 1), "rack"));
             }
             above.push(bucket(1, "default".to_owned(), "root"));
             Leaf { osd, above }
@@ -141,11 +139,15 @@ impl Cluster {
     fn health(&self) -> Vec<HealthReason> {
         let mut reasons = Vec::new();
         let mut add = |check: &str, level: &str, text: String| {
-            let (check, level) = (Some(check.to_owned()), level.to_owned());
+            let check = self.layout.health_has_codes.then(|| check.to_owned());
+            let level = level.to_owned();
             reasons.push(HealthReason { check, level, text, muted: false });
         };
         if !self.flags.all().is_empty() {
-            let flags: Vec<&str> = self.flags.all().iter().map(String::as_str).collect();
+            let mut flags: Vec<&str> = self.flags.all().iter().map(String::as_str).collect();
+            if !self.layout.health_has_codes {
+                flags.sort_by_key(|flag| BITS.iter().position(|bit| bit == flag));
+            }
             add("OSDMAP_FLAGS", "HEALTH_WARN", format!("{} flag(s) set", flags.join(",")));
         }
         let down = self.listed().filter(|osd| self.osd(*osd).placed && !self.osd(*osd).up).count();
@@ -171,6 +173,10 @@ impl Cluster {
     }
 }
 
+/// In the order in which Ceph prints them (src/osd/OSDMap.cc `get_flag_string`).
+const BITS: [&str; 5] = ["noout", "nobackfill", "norecover", "noscrub", "nodeep-scrub"];
+
 fn address(host: usize) -> IpAddr {
-    IpAddr::V4(Ipv4Addr::new(10, 1, 0, u8::try_from(host + 1).unwrap_or(u8::MAX)))
+    let number = u32::try_from(host + 1).unwrap_or(u32::MAX);
+    IpAddr::V4(Ipv4Addr::from_bits(Ipv4Addr::new(10, 1, 0, 0).to_bits().saturating_add(number)))
 }

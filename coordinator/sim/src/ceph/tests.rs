@@ -36,7 +36,8 @@ fn a_machine_that_comes_back_is_made_whole_and_its_stale_reports_are_seen_throug
             up_from: set.osds.iter().map(|osd| (*osd, osds.osds[osd].up_from.unwrap())).collect(),
             groups: set.osds.iter().flat_map(|osd| redundancy.groups_of(*osd)).collect(),
         };
-        cluster.install(0, &Version::new(NEW_CEPH));
+        let to = cluster.layout.to.clone();
+        cluster.install(0, &to);
         cluster.stop_by_us(&set, "the test", &mut judge);
         assert!(cluster.start(&set).is_empty());
         let mut settled_at = None;
@@ -121,8 +122,8 @@ fn a_disk_that_is_gone_is_copied_to_another_where_there_is_room_for_it() {
         cluster.is_cared_for();
         cluster.pass(1_400_000);
         let pools = &cluster.layout.pools;
-        let domains = cluster.layout.hosts / cluster.layout.hosts_per_domain;
-        let room = cluster.layout.osds_per_host * cluster.layout.hosts_per_domain > 1
+        let domains = cluster.layout.domains.len();
+        let room = cluster.layout.osds.len() > domains
             || pools.iter().all(|pool| domains > pool.size.unwrap() as usize);
         assert_eq!(all_clean(&cluster), room, "seed {seed}: {:?}", cluster.layout);
     }
@@ -132,7 +133,7 @@ fn a_disk_that_is_gone_is_copied_to_another_where_there_is_room_for_it() {
 fn without_a_quorum_nobody_answers_and_nothing_is_written_off() {
     let mut cluster = cluster(1);
     cluster.pass(1_010_000);
-    for mon in 0..cluster.layout.mons / 2 + 1 {
+    for mon in 0..cluster.layout.mons.len() / 2 + 1 {
         cluster.mon_crashes(mon, 100_000);
     }
     cluster.osd_crashes(OsdId(0), 300_000);

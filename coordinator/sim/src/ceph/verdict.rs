@@ -14,6 +14,7 @@ use crate::promise::{Judge, Promise};
 use replank_ceph::OsdId;
 use replank_ceph::quorum::majority;
 use replank_common::action::Action;
+use replank_common::ceph::CephDaemon;
 use replank_common::version::Version;
 use replank_core::gate::Gate;
 use replank_core::plan::{Step, Work};
@@ -83,7 +84,10 @@ impl Cluster {
             match (gate, &*step.work) {
                 (Gate::OsdsSettled { osds, version, .. }, _) => self.check_settled(osds, version, judge),
                 (Gate::MonsInQuorum { mons, .. }, Work::Act(Action::CephRestart(restart))) => {
-                    self.check_joined(mons, &restart.expect, judge);
+                    // Of the others, which the gate may name too, the step says nothing new.
+                    let own = |mon: &&String| restart.daemons.contains(&CephDaemon::mon((*mon).clone()));
+                    let own: Vec<String> = mons.iter().filter(own).cloned().collect();
+                    self.check_joined(&own, &restart.expect, judge);
                 }
                 (Gate::Required { what, .. }, _) => judge.check(Promise::P6, self.required.has(what), || {
                     format!("{} is done, and the cluster does not require it", step.id)
@@ -125,8 +129,12 @@ impl Cluster {
         });
     }
 
-    /// P7: flags are as the operator left them.
-    pub(crate) fn check_flags(&self, judge: &mut Judge) {
+    /// P7: flags are as the operator left them, and settings, which he never touches, as they were.
+    pub(crate) fn check_given_back(&self, judge: &mut Judge) {
+        let left: Vec<&str> = self.config.keys().map(|(_, name)| name.as_str()).collect();
+        judge.check(Promise::P7, left.is_empty(), || {
+            format!("settings of the cluster are not given back: {}", left.join(", "))
+        });
         let wrong = self.flags.not_as_left();
         judge.check(Promise::P7, wrong.is_empty(), || {
             format!("flags are not as the operator left them: {}", wrong.join(", "))

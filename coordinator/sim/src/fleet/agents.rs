@@ -214,7 +214,7 @@ fn twice(first: replank_ceph::seen::Look, second: Settle) -> Seen {
 
 /// The cluster as it is now, if the host is one of its machines.
 fn seat(cluster: &mut Option<Cluster>, machine: usize, now_ms: u64) -> Option<Seat<'_>> {
-    let cluster = cluster.as_mut().filter(|cluster| machine < cluster.layout.hosts)?;
+    let cluster = cluster.as_mut().filter(|cluster| machine < cluster.layout.hosts.len())?;
     cluster.pass(now_ms);
     Some(Seat { cluster, machine })
 }

@@ -2,7 +2,7 @@
 //! the cluster says at that instant; what it does is judged by what is true.
 
 use super::hands::{Fortune, SimHands, failure, refusal};
-use crate::ceph::{Cluster, Daemons, NEW_CEPH};
+use crate::ceph::{Cluster, Daemons};
 use replank_agent_core::act::{ActError, Failure, Report, Standing};
 use replank_agent_core::ledger::Work;
 use replank_ceph::OsdId;
@@ -102,11 +102,7 @@ impl Seat<'_> {
             detail: String::new(),
             daemon,
         };
-        let layout = &self.cluster.layout;
-        let osds = layout.osds_of(self.machine).into_iter().map(|osd| CephDaemon::osd(osd.0));
-        let mon = layout.mon_of(self.machine);
-        let mgr = mon.clone().map(|id| CephDaemon { kind: CephKind::Mgr, id });
-        osds.chain(mon.map(CephDaemon::mon)).chain(mgr).map(of).collect()
+        self.cluster.layout.daemons_of(self.machine).into_iter().map(of).collect()
     }
 }
 
@@ -143,8 +139,10 @@ impl Deed {
                     ids.map(|daemon| daemon.id.clone()).collect()
                 };
                 let osds = restart.daemons.iter().filter_map(CephDaemon::osd_number).map(OsdId).collect();
+                let is_other = |daemon: &&CephDaemon| matches!(daemon.kind, CephKind::Mds | CephKind::Rgw);
+                let others = restart.daemons.iter().filter(is_other).cloned().collect();
                 Self::Restart(Restart {
-                    daemons: Daemons { osds, mons: of(CephKind::Mon), mgrs: of(CephKind::Mgr) },
+                    daemons: Daemons { osds, mons: of(CephKind::Mon), mgrs: of(CephKind::Mgr), others },
                     beside: restart.beside.iter().copied().map(OsdId).collect(),
                     expect: restart.expect.clone(),
                     consents: restart.consents.clone(),
@@ -192,6 +190,7 @@ impl SimHands<'_> {
             osds: daemons.osds.iter().filter(|osd| old(&osd.to_string())).copied().collect(),
             mons: daemons.mons.iter().filter(|mon| old(&format!("mon.{mon}"))).cloned().collect(),
             mgrs: daemons.mgrs.iter().filter(|mgr| old(&format!("mgr.{mgr}"))).cloned().collect(),
+            others: daemons.others.iter().filter(|other| old(&other.to_string())).cloned().collect(),
         }
     }
 
@@ -316,7 +315,8 @@ impl SimHands<'_> {
     }
 
     fn require(&mut self, what: &Requirement, half: bool) -> Result<(), ActError> {
-        let version = Version::new(NEW_CEPH);
+        let version = self.ceph.as_ref().map(|seat| seat.cluster.layout.to.clone());
+        let version = version.ok_or_else(failure)?;
         let documents = self.cluster().and_then(|cluster| cluster.documents().map_err(|why| silent(&why)));
         let documents = documents.map_err(|_| failure())?;
         if documents.booted.values().any(|booted| *booted != version) {

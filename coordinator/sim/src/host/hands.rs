@@ -4,7 +4,6 @@
 use super::ceph::{Deed, Seat};
 use super::site::Site;
 use super::things::{About, State, Things};
-use crate::ceph::{NEW_CEPH, OLD_CEPH};
 use crate::promise::{Judge, Promise};
 use replank_agent_core::act::{ActError, Failure, Report, Standing};
 use replank_agent_core::ledger::{MemoryLedger, Stage, Work, is_wanted_back};
@@ -70,9 +69,11 @@ pub(crate) struct SimHands<'a> {
 
 impl SimHands<'_> {
     /// What daemons of a cluster are when they start again.
-    fn installs(&mut self, action: &Action, version: &str) {
+    fn installs(&mut self, action: &Action, back: bool) {
         if let (Action::PackagesInstall(_), Some(seat)) = (action, &mut self.ceph) {
-            seat.cluster.install(seat.machine, &Version::new(version));
+            let layout = &seat.cluster.layout;
+            let version = if back { layout.from.clone() } else { layout.to.clone() };
+            seat.cluster.install(seat.machine, &version);
         }
     }
 
@@ -212,7 +213,7 @@ impl Hands for SimHands<'_> {
                 findings = self.site_changes(action, half)?;
                 self.changed = true;
                 self.things.set(thing, Some(if half { State::Half } else { State::Done }));
-                self.installs(action, NEW_CEPH);
+                self.installs(action, false);
             }
             (About::Restart, Action::LibvirtRestart(restart)) => {
                 self.restart(&restart.expect)?;
@@ -256,7 +257,7 @@ impl Hands for SimHands<'_> {
                     self.site_changes_back(action, half)?;
                     self.changed = true;
                     self.things.set(thing, half.then_some(State::Half));
-                    self.installs(action, OLD_CEPH);
+                    self.installs(action, true);
                     match &self.command.work {
                         Work::Undo(_) if !half => self.carried_out(),
                         Work::Undo(_) => {}

@@ -1,18 +1,18 @@
 //! A plan for a cluster from one release to the next, in the shape that the planner gives it.
 
 use super::{Made, count, hold, hold_id, made, step, write};
-use crate::ceph::{Layout, NEW_CEPH};
+use crate::ceph::{Layout, Seated};
 use replank_ceph::OsdId;
 use replank_common::action::{Action, CephFlags, CephRequire, CephRestart, PackagesInstall};
 use replank_common::ceph::{CephDaemon, CephFlag, CephKind, Requirement};
 use replank_common::facts::PackageManager;
 use replank_common::ids::{HostName, StepId};
-use replank_common::version::Version;
 use replank_core::gate::Gate;
 use replank_core::plan::{
     Hold, InputDigests, Need, PLAN_FORMAT, Plan, PlannedHost, PlannedPace, PointOfNoReturn, Stage, Step,
     Undo, Way, Work,
 };
+use std::collections::BTreeSet;
 
 pub fn machine_name(host: usize) -> HostName {
     HostName::new(format!("ceph{}", host + 1)).expect("a host's name")
@@ -56,7 +56,7 @@ impl Draft<'_> {
         wave: &[OsdId],
         needs: Vec<Need>,
     ) -> Need {
-        let version = Version::new(NEW_CEPH);
+        let version = self.layout.to.clone();
         let of =
             |kind| daemons.iter().filter(move |daemon| daemon.kind == kind).map(|daemon| daemon.id.clone());
         let osds: Vec<u32> = wave.iter().map(|osd| osd.0).collect();
@@ -105,7 +105,8 @@ fn daemon(kind: CephKind, id: impl ToString) -> CephDaemon {
 /// MONs one by one, MGRs, OSDs domain by domain, and the point of no return; canaries behind holds.
 pub fn plan(layout: &Layout) -> Plan {
     let mut draft = Draft { layout, steps: Vec::new(), holds: Vec::new(), points: Vec::new() };
-    let hosts = 0..layout.hosts;
+    let hosts = 0..layout.hosts.len();
+    let hosts_per_domain = layout.hosts.len() / layout.domains.len().max(1);
     let pins: Vec<Need> = hosts
         .clone()
         .map(|host| draft.add(host, "pin", made(Stage::Prepare, write("pin"), Undo::Borrowed, vec![])))
@@ -129,8 +130,9 @@ pub fn plan(layout: &Layout) -> Plan {
         let installed = draft.add(host, "install", install);
         last.push(installed);
     }
-    let last_mon = layout.mon_hosts().next_back();
-    for (host, name) in layout.mon_hosts().filter_map(|host| Some((host, layout.mon_of(host)?))) {
+    let last_mon = layout.mons.last().map(|mon| mon.host);
+    for Seated { name, host } in &layout.mons {
+        let host = *host;
         if Some(host) == last_mon {
             last = vec![draft.hold("all-new-quorum", last)];
             draft.points.push(PointOfNoReturn {
@@ -140,24 +142,22 @@ pub fn plan(layout: &Layout) -> Plan {
                 alternative: "go on".to_owned(),
             });
         }
-        let mon = vec![daemon(CephKind::Mon, &name)];
+        let mon = vec![daemon(CephKind::Mon, name)];
         last = vec![draft.restart(host, "restart-mon", mon, &[], last)];
         if host == 0 {
             last = vec![draft.hold("after-mon-canary", last)];
         }
     }
-    for host in layout.mon_hosts().rev() {
-        let mgr = vec![daemon(CephKind::Mgr, layout.mon_of(host).unwrap_or_default())];
+    for mgr in layout.mgrs.iter().rev() {
+        let host = mgr.host;
+        let mgr = vec![daemon(CephKind::Mgr, &mgr.name)];
         last = vec![draft.restart(host, "restart-mgr", mgr, &[], last)];
     }
-    let domains = layout.hosts / layout.hosts_per_domain;
-    for domain in 0..domains {
-        let first = domain * layout.hosts_per_domain;
-        let machines = first..first + layout.hosts_per_domain;
-        let wave: Vec<OsdId> = machines.clone().flat_map(|host| layout.osds_of(host)).collect();
-        let restarted = machines.map(|host| {
+    for (domain, wave) in layout.domains.iter().enumerate() {
+        let machines: BTreeSet<usize> = wave.iter().map(|osd| layout.osds[osd].host).collect();
+        let restarted = machines.into_iter().map(|host| {
             let osds = layout.osds_of(host).iter().map(|osd| daemon(CephKind::Osd, osd.0)).collect();
-            draft.restart(host, "restart-osds", osds, &wave, last.clone())
+            draft.restart(host, "restart-osds", osds, wave, last.clone())
         });
         last = restarted.collect();
         if domain == 0 {
@@ -175,7 +175,7 @@ pub fn plan(layout: &Layout) -> Plan {
     let undo = Undo::NoWayBack { reason: "it is for good".to_owned(), alternative: "go on".to_owned() };
     let via = draft.via();
     let require = Made {
-        before: vec![Gate::EveryOsdIs { version: Version::new(NEW_CEPH), via: via.clone() }],
+        before: vec![Gate::EveryOsdIs { version: layout.to.clone(), via: via.clone() }],
         after: vec![Gate::Required { what: what.clone(), via }],
         ..made(Stage::Verify, Work::Act(Action::CephRequire(CephRequire { what })), undo, last)
     };
@@ -190,15 +190,15 @@ pub fn plan(layout: &Layout) -> Plan {
         format: PLAN_FORMAT,
         parent: None,
         fleet: "test".to_owned(),
-        summary: vec![format!("ceph → {NEW_CEPH}")],
+        summary: vec![format!("ceph → {}", layout.to)],
         input: InputDigests { fleet_file: String::new(), inventory: String::new(), catalog: String::new() },
-        pace: PlannedPace { parallel_hosts: count(layout.hosts_per_domain), staging_parallel: 8 },
+        pace: PlannedPace { parallel_hosts: count(hosts_per_domain), staging_parallel: 8 },
         acknowledged: Vec::new(),
         hosts: hosts
             .map(|host| PlannedHost {
                 name: machine_name(host),
                 way: Way::InPlace,
-                wave: u32::from(host >= layout.hosts_per_domain),
+                wave: u32::from(host >= hosts_per_domain),
                 lane: count(host),
                 guests: 0,
                 already_done: false,

@@ -1,6 +1,7 @@
 //! Plans for voyages that are given none, in the shape that the planner gives them.
 
 pub mod ceph;
+pub mod harbour;
 
 use crate::ceph::Layout;
 use replank_common::action::{

@@ -2,7 +2,7 @@
 
 use super::dates::since_the_start;
 use super::one::tally_text;
-use super::{Case, SIMULATION_FORMAT, end_word, is_held};
+use super::{Case, SIMULATION_FORMAT, end_word, is_held, waters};
 use crate::cli::failure::count;
 use replank_core::gate::duration;
 use replank_core::plan::{estimate, show_duration};
@@ -104,8 +104,11 @@ impl Many {
         let faults = &case.args.faults;
         let mild = Profile::describe(faults).unwrap_or_default();
         let last = self.voyages.last().map_or(case.args.seed, |voyage| voyage.seed);
+        // All of them have the same daemons.
+        let cluster = self.voyages.first().and_then(|voyage| voyage.cluster.as_ref());
+        let cluster = cluster.map(waters::head).unwrap_or_default();
         let mut text = format!(
-            "{} of the plan for the fleet {}: no host was touched\n{}\n\n  seeds {} to {last}; faults {faults}: {mild}\n",
+            "{} of the plan for the fleet {}: no host was touched\n{}\n\n  seeds {} to {last}; faults {faults}: {mild}\n{cluster}",
             count(self.voyages.len(), "simulated run"),
             case.file.plan.fleet,
             case.file.id,
@@ -126,7 +129,9 @@ impl Many {
         }
         let planned = estimate(&case.file.plan).total_ms;
         let _ = writeln!(text, "  the plan expects {} when nothing waits", show_duration(planned));
-        let _ = writeln!(text, "\nGuests, over all of them\n  {}", tally_text(&self.tally()));
+        if self.voyages.iter().any(waters::has_guests) {
+            let _ = writeln!(text, "\nGuests, over all of them\n  {}", tally_text(&self.tally()));
+        }
         let injected = self.injected();
         if !injected.is_empty() {
             text.push_str("\nWhat the simulation made go wrong\n");
@@ -162,6 +167,7 @@ impl Many {
             "ended_after_ms": self.durations(),
             "expected_ms": estimate(&case.file.plan).total_ms,
             "tally": self.tally(),
+            "cluster": self.voyages.first().and_then(|voyage| voyage.cluster.as_ref()).map(waters::made),
             "injected": injected.iter().map(|(fault, times)| (fault.name(), times)).collect::<BTreeMap<_, _>>(),
             "worst": self.worst().map(|worst| json!({
                 "seed": worst.seed,

@@ -5,17 +5,19 @@
 mod dates;
 mod many;
 mod one;
+mod waters;
 
 use super::args::{PlanRef, SimulateArgs};
 use super::failure::Failure;
-use super::files::{PlanFile, shell_word};
+use super::files::{self, PlanFile, shell_word};
 use super::offline;
 use super::output::Output;
 use many::Many;
-use replank_common::action::Family;
-use replank_core::plan::{Step, Work};
+use replank_core::inventory::Inventory;
+use replank_core::plan::Plan;
 use replank_core::run::Index;
-use replank_sim::{Ended, Profile, Voyage, sail_as_planned};
+use replank_sim::{Ended, Layout, Profile, Voyage, sail_as_planned};
+use std::path::Path;
 use std::sync::Arc;
 
 /// The version of the JSON form; fields are added without it growing.
@@ -35,7 +37,11 @@ impl Case<'_> {
             PlanRef::File(path) => shell_word(&path.display().to_string()),
             PlanRef::Id(id) => id.to_string(),
         };
-        format!("replank simulate {plan} --seed {seed} --faults {}", self.args.faults)
+        let inventory = self.args.inventory.as_deref();
+        let inventory =
+            inventory.map(|path| format!(" --inventory {}", shell_word(&path.display().to_string())));
+        let inventory = inventory.unwrap_or_default();
+        format!("replank simulate {plan}{inventory} --seed {seed} --faults {}", self.args.faults)
     }
 }
 
@@ -50,18 +56,19 @@ pub fn profile(name: &str) -> Result<Profile, Failure> {
 /// Sails one seed and tells all of it, or many and sums them up.
 ///
 /// # Errors
-/// [`Failure::Unsound`], [`Failure::SimulatedCluster`] and [`Failure::Unsailable`] before anything is sailed; [`Failure::SimulationHeld`] and
+/// [`Failure::Unsound`], [`Failure::Inventory`], [`Failure::SimulatedCluster`] and [`Failure::Unsailable`] before anything is sailed; [`Failure::SimulationHeld`] and
 /// [`Failure::SimulationBroke`] after the output.
 pub fn simulate(out: Output, args: &SimulateArgs, profile: &Profile, file: &PlanFile) -> Result<(), Failure> {
     offline::sound(out, &file.plan)?;
-    if let Some(step) = file.plan.steps.iter().find(|step| is_of_a_cluster(step)) {
-        return Err(Failure::SimulatedCluster { step: step.id.clone() });
-    }
+    let inventory = args.inventory.as_deref().map(|path| inventory_of(path, &file.plan)).transpose()?;
+    let layout = |seed| Layout::of_plan(&file.plan, inventory.as_ref(), seed);
+    // Whether there is a cluster to sail does not depend on the seed.
+    layout(args.seed)?;
     let index = Arc::new(Index::new(file.id.clone(), file.plan.clone())?);
     let case = Case { args, file };
-    let sailed = |seed, telling| sail_as_planned(index.clone(), profile, seed, telling);
+    let sailed = |seed, telling| Ok(sail_as_planned(index.clone(), layout(seed)?, profile, seed, telling));
     if args.seeds == 1 {
-        let voyage = sailed(args.seed, true);
+        let voyage = sailed(args.seed, true)?;
         if out.json {
             out.document(&one::json(case, &voyage))?;
         } else {
@@ -70,7 +77,7 @@ pub fn simulate(out: Output, args: &SimulateArgs, profile: &Profile, file: &Plan
         return judged(case, std::iter::once(&voyage));
     }
     let seeds = args.seed..args.seed.saturating_add(u64::from(args.seeds));
-    let many = Many::of(seeds.map(|seed| sailed(seed, false)).collect());
+    let many = Many::of(seeds.map(|seed| sailed(seed, false)).collect::<Result<_, Failure>>()?);
     if out.json {
         out.document(&many.json(case))?;
     } else {
@@ -79,9 +86,14 @@ pub fn simulate(out: Output, args: &SimulateArgs, profile: &Profile, file: &Plan
     judged(case, many.voyages())
 }
 
-/// A simulated fleet has a cluster of its own making or none, and never the operator's.
-fn is_of_a_cluster(step: &Step) -> bool {
-    matches!(&*step.work, Work::Act(action) if action.family() == Family::Ceph)
+/// The inventory that the plan was made from, and no other: another one is of another cluster, or of another day.
+fn inventory_of(path: &Path, plan: &Plan) -> Result<Inventory, Failure> {
+    let inventory = files::inventory(path)?;
+    if inventory.digest() == plan.input.inventory {
+        return Ok(inventory);
+    }
+    let why = format!("{} is not the inventory that the plan was made from", path.display());
+    Err(Failure::SimulatedCluster { why })
 }
 
 /// The worst end decides how the command ends.
@@ -111,21 +123,5 @@ fn end_word(voyage: &Voyage) -> &'static str {
         Ended::Aborted => "aborted",
         Ended::RolledBack => "rolled-back",
         Ended::Held { .. } => "held",
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::is_of_a_cluster;
-    use replank_common::action::{Action, CephFlags};
-    use replank_core::plan::Work;
-    use replank_sim::plans::{self, Shape};
-
-    #[test]
-    fn a_plan_that_changes_a_cluster_is_told_from_others() {
-        let mut plan = plans::plan(Shape::of(2));
-        assert!(!plan.steps.iter().any(is_of_a_cluster));
-        plan.steps[0].work = Work::Act(Action::CephFlags(CephFlags { flags: Vec::new() })).into();
-        assert!(plan.steps.iter().any(is_of_a_cluster));
     }
 }

@@ -1,7 +1,7 @@
 //! One voyage, told from its beginning to its end.
 
 use super::dates::since_the_start;
-use super::{Case, SIMULATION_FORMAT, end_word};
+use super::{Case, SIMULATION_FORMAT, end_word, waters};
 use crate::cli::event_text;
 use crate::cli::failure::count;
 use crate::cli::output::table;
@@ -30,8 +30,9 @@ pub(super) fn text(case: Case<'_>, voyage: &Voyage) -> String {
 fn head(case: Case<'_>, voyage: &Voyage) -> String {
     let plan = &case.file.plan;
     let mild = Profile::describe(&voyage.profile).unwrap_or_default();
+    let cluster = voyage.cluster.as_ref().map(waters::head).unwrap_or_default();
     format!(
-        "A simulated run of the plan for the fleet {}: no host was touched\n{}\n\n  {} with {}; seed {}; faults {}: {mild}\n",
+        "A simulated run of the plan for the fleet {}: no host was touched\n{}\n\n  {} with {}; seed {}; faults {}: {mild}\n{cluster}",
         plan.fleet,
         case.file.id,
         count(voyage.hosts, "host"),
@@ -186,9 +187,10 @@ fn end(case: Case<'_>, voyage: &Voyage) -> String {
             );
         }
     }
-    if let Some(tally) = &voyage.tally {
+    if let Some(tally) = voyage.tally.as_ref().filter(|_| waters::has_guests(voyage)) {
         let _ = writeln!(text, "  guests: {}", tally_text(tally));
     }
+    text.push_str(&voyage.cluster.as_ref().map(waters::end).unwrap_or_default());
     let checked: u64 = voyage.checked.values().sum();
     if voyage.broken.is_none() {
         let _ = writeln!(text, "  promises: {checked} checks, none broken");
@@ -236,6 +238,7 @@ pub(super) fn json(case: Case<'_>, voyage: &Voyage) -> Value {
         "simulated_ms": voyage.simulated_ms,
         "expected_ms": estimate(&case.file.plan).total_ms,
         "tally": voyage.tally,
+        "cluster": voyage.cluster.as_ref().map(waters::json),
         "checked": voyage.checked.iter().map(|(promise, times)| (promise.name(), times)).collect::<BTreeMap<_, _>>(),
         "broken": voyage.broken.as_ref().map(|broken| json!({
             "promise": broken.promise.name(),
@@ -312,6 +315,7 @@ mod tests {
             broken,
             trace: Vec::new(),
             journal: String::new(),
+            cluster: None,
             tally: Some(Tally { same: 3, lost: 1, uncounted: 2, ..Tally::default() }),
             told: vec![
                 struck(20, 0, Fault::MessageLost),
@@ -347,6 +351,7 @@ mod tests {
             seed: 7,
             faults: "storm".to_owned(),
             seeds: 1,
+            inventory: None,
         };
         text(Case { args: &args, file: &file }, voyage)
     }
