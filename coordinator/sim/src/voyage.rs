@@ -117,7 +117,11 @@ fn storm_told(seed: u64, kept: usize) -> Voyage {
         let layout = Layout::drawn(&mut rng);
         if is_planned(seed) {
             return match harbour::planned_index(layout, Pace::drawn(&mut rng)) {
-                Ok((index, layout)) => told((index, Some(layout)), manner, &profile, seed, (kept, false)),
+                // The inventory has no guests on these hosts.
+                Ok((index, layout)) => {
+                    let manner = Manner::Quickly { guests_per_host: 0 };
+                    told((index, Some(layout)), manner, &profile, seed, (kept, false))
+                }
                 Err(why) => unplanned(seed, &profile, &why),
             };
         }

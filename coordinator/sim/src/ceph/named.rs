@@ -164,6 +164,8 @@ impl Said {
             | Gate::NewGuestsGet { .. }
             | Gate::LibvirtTcpAnswers { .. }
             | Gate::OsdsSettled { .. }
+            | Gate::MdsMayStop { .. }
+            | Gate::MdsBack { .. }
             | Gate::NoScrub { .. }
             | Gate::Required { .. } => {}
         }

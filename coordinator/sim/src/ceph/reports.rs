@@ -5,9 +5,10 @@ use super::{Cluster, Place, Required};
 use crate::fault::Fault;
 use replank_ceph::OsdId;
 use replank_ceph::documents::{
-    Bucket, Counts, HealthReason, Leaf, Osd, OsdDump, OsdMetadata, OsdTree, Pg, PgDump, PgState, Pool,
-    QuorumStatus, Word,
+    Bucket, Counts, HealthReason, Leaf, MdsMap, Osd, OsdDump, OsdMetadata, OsdTree, Pg, PgDump, PgState,
+    Pool, QuorumStatus, Word,
 };
+use replank_common::ceph::CephKind;
 use replank_common::version::Version;
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, Ipv4Addr};
@@ -69,6 +70,12 @@ impl Cluster {
             health: self.health(),
             required: self.required.clone(),
         })
+    }
+
+    /// Its MDS stand by for each other, and no file system is simulated.
+    pub(crate) fn mds(&self) -> MdsMap {
+        let mds = self.others.iter().filter(|other| other.running && other.daemon.kind == CephKind::Mds);
+        MdsMap { standing_by: mds.map(|mds| mds.daemon.id.clone()).collect(), ..MdsMap::default() }
     }
 
     /// Those that the map has.
@@ -136,7 +143,7 @@ impl Cluster {
         PgDump { pgs: self.groups.iter().map(of).collect(), last_osdmap_epoch: None }
     }
 
-    fn health(&self) -> Vec<HealthReason> {
+    pub(super) fn health(&self) -> Vec<HealthReason> {
         let mut reasons = Vec::new();
         let mut add = |check: &str, level: &str, text: String| {
             let check = self.layout.health_has_codes.then(|| check.to_owned());

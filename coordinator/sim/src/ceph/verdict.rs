@@ -70,12 +70,17 @@ impl Cluster {
         }
     }
 
-    /// OSDs whose disk is gone, and groups that nothing makes whole again: what may hold a run for good, by name.
+    /// OSDs whose disk is gone, groups that nothing makes whole again, and what the cluster says of these: what may hold a run for good, by name.
     pub(crate) fn beyond_mending(&self) -> Vec<String> {
         let gone = self.ids().filter(|osd| self.osd(*osd).destroyed).map(|osd| osd.to_string());
         let unmended = self.groups.iter().filter(|group| !group.is_clean()).map(|group| group.id.to_string());
         let gone: Vec<String> = gone.collect();
-        if gone.is_empty() { Vec::new() } else { gone.into_iter().chain(unmended).collect() }
+        if gone.is_empty() {
+            return Vec::new();
+        }
+        // A gate that asks for the cluster's health names what the cluster complains of.
+        let complaints = self.health().into_iter().filter_map(|reason| reason.check);
+        gone.into_iter().chain(unmended).chain(complaints.filter(|check| check.starts_with("PG_"))).collect()
     }
 
     /// P6: what the gates after a step that is done have said is so, or has been so.

@@ -21,7 +21,8 @@ impl Fleet {
                 let red = |since: Option<u64>| {
                     since.is_some_and(|at| now - at > MAX_READING_AGE_MS + 10_000 || at < asked_after)
                 };
-                let disagrees = red(host.disagrees_since);
+                // Where the inventory has no guests, a plan asks for no count of them.
+                let disagrees = step.before.contains(&Gate::CensusHolds) && red(host.disagrees_since);
                 let jobs = step.before.contains(&Gate::NoGuestJobs)
                     && *step.work != Work::Observe
                     && red(host.job_since);
@@ -36,7 +37,8 @@ impl Fleet {
                 let host = &self.hosts[self.names[&step.host]];
                 // Gates after are asked once the outcome is known: one of them has seen the host since.
                 let asked_after = self.known_since.insert(step.host.clone(), now).unwrap_or(0);
-                let red = host.disagrees_since.is_some_and(|at| at < asked_after);
+                let red = step.after.contains(&Gate::CensusHolds)
+                    && host.disagrees_since.is_some_and(|at| at < asked_after);
                 self.judge.check(Promise::P6, !red, || {
                     format!("{id} is done over a census that has not agreed since its outcome")
                 });

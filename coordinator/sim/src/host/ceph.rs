@@ -6,7 +6,7 @@ use crate::ceph::{Cluster, Daemons};
 use replank_agent_core::act::{ActError, Failure, Report, Standing};
 use replank_agent_core::ledger::Work;
 use replank_ceph::OsdId;
-use replank_ceph::documents::{Health, MdsMap};
+use replank_ceph::documents::Health;
 use replank_ceph::last_word;
 use replank_ceph::redundancy::{Answer, show_objection};
 use replank_ceph::seen::{Groups, Look, Map, Seen, Settle, Stop};
@@ -74,7 +74,7 @@ impl Seat<'_> {
             }
             ReadingRequest::CephMons => Seen::Mons(documents.quorum),
             // No simulated cluster has a file system.
-            ReadingRequest::CephMds => Seen::Mds(MdsMap::default()),
+            ReadingRequest::CephMds => Seen::Mds(self.cluster.mds()),
             ReadingRequest::CephGroups => Seen::Groups(Groups::new(&documents.groups.ok_or(NO_GROUPS)?)),
             ReadingRequest::CephHealth => {
                 Seen::Health(Health { level: "HEALTH_WARN".to_owned(), reasons: documents.health })

@@ -220,6 +220,7 @@ fn facts(layout: &Layout, cluster: &Cluster, host: usize) -> Facts {
             config: BTreeMap::new(),
             short_hostname: name.to_string(),
             admin_keyring: host == 0,
+            other_clusters: BTreeMap::new(),
         }),
         errors: Vec::new(),
         host: name,
@@ -241,6 +242,7 @@ fn fact(daemon: CephDaemon, running: Option<Version>, installed: &Version) -> Ce
         runs_as: Some(CEPH),
         mounted_by: is_osd.then_some(CephMount::CephVolume),
         behind: Vec::new(),
+        files: None,
         daemon,
     }
 }
