@@ -245,9 +245,10 @@ impl Perform for CephOwn {
         let before = recorded(record)?;
         let tree = own.tree().map_err(|error| own.failed(&error))?;
         let fails = |error: TreeError| ActError::Failed(own.failed(&error));
+        let what = if self.switch.is_some() { "the directory and of " } else { "" };
         let told = |given: u64| Report {
             changes: vec![change(
-                format!("owner of {given} files of {}", self.daemon),
+                format!("owner of {what}{given} files of {}", self.daemon),
                 before.owner.to_string(),
                 own.wanted().to_string(),
             )],
