@@ -48,6 +48,9 @@ for osd in 0 1; do printf 'user of osd.%s\t%s\n' $osd $(ps -o user= -p $(systemc
 const OSD_STARTS: &str =
     "journalctl -b -u ceph-osd@0.service -o json --output-fields=INVOCATION_ID --no-pager |
      grep -o '\"INVOCATION_ID\":\"[0-9a-f]*\"' | sort -u | wc -l";
+/// Until the map has noticed.
+const STOP: &str = "systemctl stop ceph-osd@0
+     for _ in $(seq 300); do ceph osd stat | grep -q '6 osds: 5 up' && exit 0; sleep 0.1; done; exit 1";
 const START: &str = "systemctl reset-failed ceph-osd@0 || :; systemctl start ceph-osd@0
      for _ in $(seq 300); do ceph daemon osd.0 status 2>/dev/null | grep -q '\"active\"' && exit 0; sleep 0.1; done; exit 1";
 /// The old programs run, and the new ones are on the disk.
@@ -203,7 +206,7 @@ fn restart() -> Row {
     };
     let obstacles = vec![
         obstacle("an OSD of another host that is down", OTHER_DOWN.0, OTHER_DOWN.1, "RP5602"),
-        obstacle("one that its owner stopped", "systemctl stop ceph-osd@0", START, "RP5604"),
+        obstacle("one that its owner stopped", STOP, START, "RP5604"),
         Obstacle {
             instead: Some(of("14.2.99")),
             ..obstacle("another version on the disk than the plan's", "", WHOLE, "RP5603")
