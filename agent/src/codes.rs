@@ -141,4 +141,5 @@ replank_common::codes! {
     CEPH_OWN_DEVICE "RP5614" "a device of an OSD would not stay the ceph user's"
     CEPH_OWN_LATE "RP5615" "a daemon of Ceph would be down too long while its files change their owner"
     CEPH_OWN_USER "RP5616" "a daemon of Ceph does not run as the user of its files"
+    CEPH_REFUSED "RP5617" "the cluster answers a command with a no"
 }

@@ -228,6 +228,12 @@ planted! {
     OwnerAsksNoCluster = "owner-asks-no-cluster", "P10",
         ["agent/src/actions/ceph_own/outage.rs"],
         "a change of owner stops its daemon, there and back, and does not ask whether it may";
+    WayBackAsksNoCluster = "way-back-asks-no-cluster", "P10",
+        ["coordinator/core/src/plan/model.rs"],
+        "a rollback stops daemons without asking whether they may";
+    BootUnawaited = "boot-unawaited", "P10",
+        ["agent/src/actions/ceph_daemon.rs"],
+        "an OSD counts as started before the map has its boot, and the next one is judged by a map that calls it up";
     OneMoreDiskForgotten = "one-more-disk-forgotten", "P10",
         ["common/ceph/src/redundancy/need.rs"],
         "a placement group need keep no more copies than its pool's min_size asks for";

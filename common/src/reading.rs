@@ -45,6 +45,29 @@ pub enum ReadingRequest {
     CephCluster,
 }
 
+impl ReadingRequest {
+    /// Whether the agent asks a cluster for it, which may take as long as the cluster is large; every other question is of the host alone.
+    pub fn is_of_a_cluster(&self) -> bool {
+        match self {
+            Self::Census
+            | Self::Facts
+            | Self::Libvirtd
+            | Self::EmulatorForNewGuests { .. }
+            | Self::LibvirtTcp { .. }
+            | Self::GuestJobs
+            | Self::CephDaemons => false,
+            Self::CephStop { .. }
+            | Self::CephSettle { .. }
+            | Self::CephMap
+            | Self::CephMons
+            | Self::CephMds
+            | Self::CephGroups
+            | Self::CephHealth
+            | Self::CephCluster => true,
+        }
+    }
+}
+
 /// What was seen.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]

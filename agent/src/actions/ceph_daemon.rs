@@ -6,6 +6,7 @@ use crate::codes;
 use crate::host::ceph::{Ceph, Daemon, Identity};
 use crate::host::proc;
 use replank_common::ceph::{CephDaemon, CephKind};
+use replank_common::planted::{self, Planted};
 use std::time::{Duration, Instant};
 
 pub(super) const POLL: Duration = Duration::from_millis(200);
@@ -108,6 +109,8 @@ impl<'a> Life<'a> {
     }
 
     fn is_in_the_map(self) -> bool {
-        self.name.kind != CephKind::Osd || Ceph::new(self.host).is_active(self.name).unwrap_or(false)
+        self.name.kind != CephKind::Osd
+            || Ceph::new(self.host).is_active(self.name).unwrap_or(false)
+            || planted::is(Planted::BootUnawaited)
     }
 }

@@ -204,8 +204,9 @@ impl Programs for Fake {
             _ => None,
         };
         let code = Some(i32::from(said.is_none()));
-        let stdout = said.unwrap_or_default().into_bytes();
-        Ok(Output { code, signal: None, stdout, stderr: Vec::new(), took: Duration::ZERO })
+        let complaint = if said.is_none() { "Error EINVAL: no such thing" } else { "" };
+        let (stdout, stderr) = (said.unwrap_or_default().into_bytes(), complaint.into());
+        Ok(Output { code, signal: None, stdout, stderr, took: Duration::ZERO })
     }
 }
 

@@ -111,6 +111,13 @@ pub const fn catcher(fault: Planted) -> Catcher {
         Planted::AgentAsksNoCluster => {
             unit(AGENT, "actions::ceph_tests::nothing_stops_while_an_osd_elsewhere_is_down")
         }
+        Planted::WayBackAsksNoCluster => {
+            integration(CORE, "run", "operator::the_way_back_waits_until_daemons_may_stop")
+        }
+        Planted::BootUnawaited => unit(
+            AGENT,
+            "actions::ceph_tests::an_osd_that_boots_is_waited_for_and_one_that_cannot_is_left_to_the_gates",
+        ),
         Planted::OwnerAsksNoCluster => {
             unit(AGENT, "actions::ceph_own::tests::the_way_back_stops_nothing_that_may_not_stop")
         }

@@ -33,7 +33,7 @@ use crate::host::ceph::{Daemon, Identity, conf, data_directory};
 use crate::host::owners::{Owner, Tree, TreeError};
 use crate::host::{notes, proc};
 use replank_common::action::CephOwn;
-use replank_common::outcome::Refusal;
+use replank_common::outcome::{Change, Refusal};
 use replank_common::undo::{OwnedBefore, UndoRecord};
 use rustix::fs::FileType;
 use serde::{Deserialize, Serialize};
@@ -98,6 +98,12 @@ impl<'a> Own<'a> {
 
     fn wanted(self) -> Owner {
         Owner { uid: self.of.uid, gid: self.of.gid }
+    }
+
+    fn told(self, given: u64, from: Owner, to: Owner) -> Change {
+        let directory = if self.of.switch.is_some() { "the directory and of " } else { "" };
+        let what = format!("owner of {directory}{given} files of {}", self.of.daemon);
+        change(what, from.to_string(), to.to_string())
     }
 
     fn directory(self) -> PathBuf {
@@ -245,13 +251,8 @@ impl Perform for CephOwn {
         let before = recorded(record)?;
         let tree = own.tree().map_err(|error| own.failed(&error))?;
         let fails = |error: TreeError| ActError::Failed(own.failed(&error));
-        let what = if self.switch.is_some() { "the directory and of " } else { "" };
         let told = |given: u64| Report {
-            changes: vec![change(
-                format!("owner of {what}{given} files of {}", self.daemon),
-                before.owner.to_string(),
-                own.wanted().to_string(),
-            )],
+            changes: vec![own.told(given, before.owner, own.wanted())],
             findings: Vec::new(),
         };
         let Some(switch) = &self.switch else {
@@ -348,11 +349,7 @@ impl Perform for CephOwn {
             };
             let given = own.give_back(&tree, &before, progress)?;
             own.forget()?;
-            let changes = vec![change(
-                format!("owner of {given} files of {}", self.daemon),
-                own.wanted().to_string(),
-                before.owner.to_string(),
-            )];
+            let changes = vec![own.told(given, own.wanted(), before.owner)];
             return Ok(if given > 0 || restarts {
                 Report { changes, findings: Vec::new() }
             } else {

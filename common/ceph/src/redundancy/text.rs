@@ -269,3 +269,20 @@ fn line(text: &mut String, line: &str) {
     text.push_str(line);
     text.push('\n');
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_line_has_a_few_and_says_how_many_more() {
+        let down = |osd: u32| Objection::OsdDown { osd: OsdId(osd) };
+        let one = objections_in_a_line(&[down(3)]);
+        assert_eq!(one, "RP2201 OSDs outside the set are down, and data is placed on them: osd.3");
+        let many: Vec<Objection> =
+            std::iter::once(Objection::OsdUnclear { osd: OsdId(9) }).chain((0..7).map(down)).collect();
+        let said = objections_in_a_line(&many);
+        assert!(said.starts_with(&one.replace("osd.3", "osd.0")), "what is certain comes first: {said}");
+        assert!(said.ends_with("osd.4; and 3 more") && !said.contains("osd.9"), "{said}");
+    }
+}

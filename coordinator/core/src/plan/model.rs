@@ -4,6 +4,7 @@ use crate::gate::Gate;
 use replank_common::action::Action;
 use replank_common::finding::Finding;
 use replank_common::ids::{HoldId, HostName, PlanId, StepId};
+use replank_common::planted::{self, Planted};
 use serde::{Deserialize, Serialize};
 use std::sync::Arc;
 
@@ -150,10 +151,10 @@ pub struct Step {
 impl Step {
     /// All must pass before it is taken back: the count, and what says that daemons may stop, for they stop once more (P10).
     pub fn gates_back(&self) -> Vec<Gate> {
-        let stops = self
-            .before
-            .iter()
-            .filter(|gate| matches!(gate, Gate::OsdsMayStop { .. } | Gate::MdsMayStop { .. }));
+        let stops = self.before.iter().filter(|gate| {
+            matches!(gate, Gate::OsdsMayStop { .. } | Gate::MdsMayStop { .. })
+                && !planted::is(Planted::WayBackAsksNoCluster)
+        });
         [Gate::CensusHolds].into_iter().chain(stops.cloned()).collect()
     }
 }

@@ -7,6 +7,11 @@ use replank_core::plan::{Undo, Work};
 use replank_core::run::{Command, End, Event, MAX_READING_AGE_MS, Machine, Record};
 
 impl Fleet {
+    /// Whether guests are to be counted at these gates: always, but on hosts of a cluster of which the inventory has none, where a plan need not ask for it.
+    fn is_counted(&self, gates: &[Gate]) -> bool {
+        self.ceph.is_none() || gates.contains(&Gate::CensusHolds)
+    }
+
     /// What the record says, compared with the world itself.
     pub(super) fn against_the_world(&mut self, by: u64, record: &Record) {
         let now = self.now;
@@ -21,8 +26,7 @@ impl Fleet {
                 let red = |since: Option<u64>| {
                     since.is_some_and(|at| now - at > MAX_READING_AGE_MS + 10_000 || at < asked_after)
                 };
-                // Where the inventory has no guests, a plan asks for no count of them.
-                let disagrees = step.before.contains(&Gate::CensusHolds) && red(host.disagrees_since);
+                let disagrees = self.is_counted(&step.before) && red(host.disagrees_since);
                 let jobs = step.before.contains(&Gate::NoGuestJobs)
                     && *step.work != Work::Observe
                     && red(host.job_since);
@@ -37,8 +41,8 @@ impl Fleet {
                 let host = &self.hosts[self.names[&step.host]];
                 // Gates after are asked once the outcome is known: one of them has seen the host since.
                 let asked_after = self.known_since.insert(step.host.clone(), now).unwrap_or(0);
-                let red = step.after.contains(&Gate::CensusHolds)
-                    && host.disagrees_since.is_some_and(|at| at < asked_after);
+                let red =
+                    self.is_counted(&step.after) && host.disagrees_since.is_some_and(|at| at < asked_after);
                 self.judge.check(Promise::P6, !red, || {
                     format!("{id} is done over a census that has not agreed since its outcome")
                 });

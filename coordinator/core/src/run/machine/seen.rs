@@ -26,23 +26,7 @@ pub const NOTE_EVERY_MS: u64 = 30_000;
 
 /// How long an answer to `request` may take before it is asked for again. Milliseconds.
 pub fn reading_deadline_ms(request: &ReadingRequest) -> u64 {
-    match request {
-        ReadingRequest::Census
-        | ReadingRequest::Facts
-        | ReadingRequest::Libvirtd
-        | ReadingRequest::EmulatorForNewGuests { .. }
-        | ReadingRequest::LibvirtTcp { .. }
-        | ReadingRequest::GuestJobs
-        | ReadingRequest::CephDaemons => READING_DEADLINE_MS,
-        ReadingRequest::CephStop { .. }
-        | ReadingRequest::CephSettle { .. }
-        | ReadingRequest::CephMap
-        | ReadingRequest::CephMons
-        | ReadingRequest::CephMds
-        | ReadingRequest::CephGroups
-        | ReadingRequest::CephHealth
-        | ReadingRequest::CephCluster => ANSWER_MS,
-    }
+    if request.is_of_a_cluster() { ANSWER_MS } else { READING_DEADLINE_MS }
 }
 
 /// How old an answer to `request` may be that took `took_ms`. Milliseconds.
@@ -51,44 +35,13 @@ pub fn reading_deadline_ms(request: &ReadingRequest) -> u64 {
 /// one of a cluster may be older by as long as it took, which an agent bounds by [`ANSWER_MS`]. What a stop may not be based on for so long, the agent asks of
 /// the cluster itself, right before it. What is asked of a host alone takes no such time, and guests come and go there: it may not.
 pub fn max_reading_age_ms(request: &ReadingRequest, took_ms: u64) -> u64 {
-    match request {
-        ReadingRequest::Census
-        | ReadingRequest::Facts
-        | ReadingRequest::Libvirtd
-        | ReadingRequest::EmulatorForNewGuests { .. }
-        | ReadingRequest::LibvirtTcp { .. }
-        | ReadingRequest::GuestJobs
-        | ReadingRequest::CephDaemons => MAX_READING_AGE_MS,
-        ReadingRequest::CephStop { .. }
-        | ReadingRequest::CephSettle { .. }
-        | ReadingRequest::CephMap
-        | ReadingRequest::CephMons
-        | ReadingRequest::CephMds
-        | ReadingRequest::CephGroups
-        | ReadingRequest::CephHealth
-        | ReadingRequest::CephCluster => MAX_READING_AGE_MS + took_ms.min(ANSWER_MS),
-    }
+    let longer_ms = if request.is_of_a_cluster() { took_ms.min(ANSWER_MS) } else { 0 };
+    MAX_READING_AGE_MS + longer_ms
 }
 
 /// How long an answer to `request` takes by its nature, so that its absence is worth no record before. Milliseconds.
 pub(in crate::run) fn measuring_ms(request: &ReadingRequest) -> u64 {
-    match request {
-        ReadingRequest::CephSettle { .. } => LOOKING_MS,
-        ReadingRequest::Census
-        | ReadingRequest::Facts
-        | ReadingRequest::Libvirtd
-        | ReadingRequest::EmulatorForNewGuests { .. }
-        | ReadingRequest::LibvirtTcp { .. }
-        | ReadingRequest::GuestJobs
-        | ReadingRequest::CephDaemons
-        | ReadingRequest::CephStop { .. }
-        | ReadingRequest::CephMap
-        | ReadingRequest::CephMons
-        | ReadingRequest::CephMds
-        | ReadingRequest::CephGroups
-        | ReadingRequest::CephHealth
-        | ReadingRequest::CephCluster => 0,
-    }
+    if matches!(request, ReadingRequest::CephSettle { .. }) { LOOKING_MS } else { 0 }
 }
 
 /// A linked host from which no census came for this long is asked for one: an agent tells of each change, but what it told may be
