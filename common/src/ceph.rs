@@ -28,9 +28,23 @@ impl CephKind {
             Self::Rgw => "rgw",
         }
     }
+
+    /// The type that the cluster knows them as, which is also the section of `ceph.conf` for all of the kind: gateways are clients.
+    pub fn entity_type(self) -> &'static str {
+        match self {
+            Self::Mon | Self::Mgr | Self::Osd | Self::Mds => self.as_str(),
+            Self::Rgw => "client",
+        }
+    }
 }
 
-/// One daemon, written `osd.3`, `mon.a`. The id of an OSD is its number.
+/// Gateways are called by one of these two behind `client.`: what `ceph-deploy` and later tools make, and what Hammer's manual and init script ask for
+/// (ceph 0.94, src/init-radosgw.sysv: `PREFIX='client.radosgw.'`).
+const GATEWAY: &str = "rgw.";
+const OLD_GATEWAY: &str = "radosgw.";
+
+/// One daemon, written `osd.3`, `mon.a`. The id of an OSD is its number; `rgw.radosgw.gateway` is the gateway `client.radosgw.gateway`, and any other `rgw.zone` is
+/// `client.rgw.zone`.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct CephDaemon {
@@ -45,6 +59,40 @@ impl CephDaemon {
 
     pub fn mon(id: impl Into<String>) -> Self {
         Self { kind: CephKind::Mon, id: id.into() }
+    }
+
+    /// The daemon of this kind whose [`CephDaemon::instance`] this is; `None` where no daemon is called so.
+    pub fn of_instance(kind: CephKind, instance: &str) -> Option<Self> {
+        let id = match kind {
+            CephKind::Rgw if !instance.starts_with(OLD_GATEWAY) => instance.strip_prefix(GATEWAY)?,
+            CephKind::Mon | CephKind::Mgr | CephKind::Osd | CephKind::Mds | CephKind::Rgw => instance,
+        };
+        let daemon: Self = format!("{}.{id}", kind.as_str()).parse().ok()?;
+        (daemon.instance() == instance).then_some(daemon)
+    }
+
+    /// What systemd's unit has behind its `@`, the data directory behind the cluster's name, and the daemon itself for `$id` in `ceph.conf`: the id, and of a gateway all
+    /// that stands behind `client.` in the name that it authenticates with (ceph 10.2, systemd/ceph-radosgw@.service: `--name client.%i`; src/common/config_opts.h:
+    /// `rgw_data` is `/var/lib/ceph/radosgw/$cluster-$id`).
+    pub fn instance(&self) -> String {
+        match self.kind {
+            CephKind::Rgw if !self.id.starts_with(OLD_GATEWAY) => format!("{GATEWAY}{}", self.id),
+            CephKind::Mon | CephKind::Mgr | CephKind::Osd | CephKind::Mds | CephKind::Rgw => self.id.clone(),
+        }
+    }
+
+    /// As the cluster knows it, and `--name` takes it: `osd.3`, `client.rgw.zone`. Also its own section of `ceph.conf`.
+    pub fn entity(&self) -> String {
+        format!("{}.{}", self.kind.entity_type(), self.instance())
+    }
+
+    /// The unit that Jewel and later releases run it under.
+    pub fn unit(&self) -> String {
+        let template = match self.kind {
+            CephKind::Mon | CephKind::Mgr | CephKind::Osd | CephKind::Mds => self.kind.as_str(),
+            CephKind::Rgw => "radosgw",
+        };
+        format!("ceph-{template}@{}.service", self.instance())
     }
 
     /// The number of an OSD; `None` of every other kind.
@@ -200,6 +248,47 @@ mod tests {
         assert_eq!(CephDaemon::mon("a").osd_number(), None);
         for text in ["", "osd", "osd.", "osd.x", "osd.03", "osd.-1", "mon.", "mon.a/b", "mon.a b", "sod.3"] {
             assert!(text.parse::<CephDaemon>().is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn a_gateway_is_called_by_what_stands_behind_client() {
+        let names = |name: &str| {
+            let daemon: CephDaemon = name.parse().unwrap();
+            (daemon.entity(), daemon.unit(), daemon.instance())
+        };
+        let told = |entity: &str, unit: &str, instance: &str| {
+            (entity.to_owned(), unit.to_owned(), instance.to_owned())
+        };
+        assert_eq!(names("osd.3"), told("osd.3", "ceph-osd@3.service", "3"));
+        assert_eq!(names("mgr.ceph1"), told("mgr.ceph1", "ceph-mgr@ceph1.service", "ceph1"));
+        assert_eq!(names("rgw.zone"), told("client.rgw.zone", "ceph-radosgw@rgw.zone.service", "rgw.zone"));
+        assert_eq!(
+            names("rgw.radosgw.gateway"),
+            told("client.radosgw.gateway", "ceph-radosgw@radosgw.gateway.service", "radosgw.gateway")
+        );
+    }
+
+    #[test]
+    fn every_instance_is_one_daemons_and_nobody_elses() {
+        let of = |kind, instance: &str| CephDaemon::of_instance(kind, instance).map(String::from);
+        for (kind, instance, name) in [
+            (CephKind::Osd, "3", Some("osd.3")),
+            (CephKind::Mon, "rgw.a", Some("mon.rgw.a")),
+            (CephKind::Rgw, "rgw.zone", Some("rgw.zone")),
+            (CephKind::Rgw, "rgw.radosgw-1", Some("rgw.radosgw-1")),
+            (CephKind::Rgw, "radosgw.gateway", Some("rgw.radosgw.gateway")),
+            // It would be told apart from `radosgw.gateway` by nothing.
+            (CephKind::Rgw, "rgw.radosgw.gateway", None),
+            (CephKind::Rgw, "gateway", None),
+            (CephKind::Rgw, "rgw.", None),
+            (CephKind::Osd, "3.old", None),
+        ] {
+            assert_eq!(of(kind, instance).as_deref(), name, "{instance}");
+        }
+        for name in ["osd.3", "mon.a", "rgw.zone", "rgw.radosgw.gateway"] {
+            let daemon: CephDaemon = name.parse().unwrap();
+            assert_eq!(CephDaemon::of_instance(daemon.kind, &daemon.instance()), Some(daemon));
         }
     }
 

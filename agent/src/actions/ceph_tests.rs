@@ -18,6 +18,7 @@ use replank_common::version::Version;
 use serde_json::{Value, json};
 use std::collections::{BTreeMap, BTreeSet};
 use std::os::unix::fs::MetadataExt;
+use std::os::unix::process::ExitStatusExt;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -82,8 +83,8 @@ impl Fake {
         cluster.next_pid += 1;
         let pid = cluster.next_pid;
         let (kind, id) = name.split_once('.').unwrap();
-        let program = format!("/usr/bin/ceph-{kind}");
-        fake_process(&self.proc, pid, 1, "ceph", u64::from(pid), &[&program, "-f", "--id", id], &program);
+        let program = if kind == "client" { "/usr/bin/radosgw" } else { &format!("/usr/bin/ceph-{kind}") };
+        fake_process(&self.proc, pid, 1, "ceph", u64::from(pid), &[program, "-f", "--id", id], program);
         let status = format!("Name:\tceph\nUid:\t{user}\t{user}\t{user}\t{user}\n");
         std::fs::write(self.proc.join(pid.to_string()).join("status"), status).unwrap();
         cluster.running.insert(name.to_owned(), (pid, version.to_owned()));
@@ -198,7 +199,7 @@ impl Programs for Fake {
         let said = match command.program.to_str().unwrap() {
             "ceph" => self.ceph(&arguments),
             "journalctl" => Some("unable to open OSD superblock".to_owned()),
-            program if program.starts_with("ceph-") => {
+            program if program.starts_with("ceph-") || program == "radosgw" => {
                 Some(format!("ceph version {} (x) x (stable)", self.cluster.lock().unwrap().installed))
             }
             _ => None,
@@ -210,8 +211,10 @@ impl Programs for Fake {
     }
 }
 
+/// As the cluster knows the daemon of a unit.
 fn daemon_of(unit: &str) -> String {
-    unit.strip_prefix("ceph-").and_then(|rest| rest.strip_suffix(".service")).unwrap().replace('@', ".")
+    let rest = unit.strip_prefix("ceph-").and_then(|rest| rest.strip_suffix(".service")).unwrap();
+    rest.replace("radosgw@", "client.").replace('@', ".")
 }
 
 impl Systemd for Fake {
@@ -405,6 +408,38 @@ fn nothing_stops_while_an_osd_elsewhere_is_down() {
     act(&restart(&["osd.0"]), &host).unwrap();
 }
 
+/// As the init script of Hammer runs it, which writes no pid file: only its command line tells it.
+#[test]
+fn a_gateway_under_no_unit_is_ended_and_its_unit_started() {
+    let (_world, host, fake) = cluster();
+    let action = restart(&["rgw.radosgw.gateway"]);
+    assert_eq!(action.check(&host).unwrap_err().code, "RP5604");
+    let mut child = std::process::Command::new("sleep").arg("600").spawn().unwrap();
+    let (pid, arguments) = (child.id(), ["/bin/radosgw", "-n", "client.radosgw.gateway"]);
+    fake_process(&fake.proc, pid, 1, "radosgw", 7, &arguments, "/usr/bin/radosgw");
+    std::thread::scope(|scope| {
+        let ended = scope.spawn(|| {
+            let status = child.wait().unwrap();
+            std::fs::remove_dir_all(fake.proc.join(pid.to_string())).unwrap();
+            status
+        });
+        act(&action, &host).unwrap();
+        assert_eq!(ended.join().unwrap().signal(), Some(15));
+    });
+    let cluster = fake.cluster.lock().unwrap();
+    assert!(cluster.stops.is_empty());
+    assert_eq!(cluster.starts, ["client.radosgw.gateway"]);
+}
+
+#[test]
+fn a_gateway_under_its_unit_is_stopped_by_it() {
+    let (_world, host, fake) = cluster();
+    Fake::start(&fake, "client.rgw.zone", OLD);
+    act(&restart(&["rgw.zone"]), &host).unwrap();
+    let cluster = fake.cluster.lock().unwrap();
+    assert_eq!((&cluster.stops, &cluster.starts), (&vec!["client.rgw.zone".to_owned()], &cluster.stops));
+}
+
 #[test]
 fn a_mon_stops_only_if_the_others_are_a_quorum() {
     let (_world, host, fake) = cluster();
@@ -526,9 +561,15 @@ fn what_is_measured_decides_as_the_agent_itself_does() {
     fake.cluster.lock().unwrap().down.insert(4);
     assert!(!safe(ask()));
 
-    for name in
-        ["osd/ceph-0", "osd/ceph-1", "mon/ceph-ceph1", "mgr/ceph-ceph1", "radosgw/ceph-rgw.zone", "tmp"]
-    {
+    for name in [
+        "osd/ceph-0",
+        "osd/ceph-1",
+        "mon/ceph-ceph1",
+        "mgr/ceph-ceph1",
+        "radosgw/ceph-rgw.zone",
+        "radosgw/ceph-radosgw.gateway",
+        "tmp",
+    ] {
         std::fs::create_dir_all(host.at("/var/lib/ceph").join(name)).unwrap();
     }
     Fake::stop(&fake, "osd.1");
@@ -544,7 +585,14 @@ fn what_is_measured_decides_as_the_agent_itself_does() {
         .collect();
     assert_eq!(
         told,
-        ["mon.ceph1 14.2.21", "mgr.ceph1 14.2.21", "osd.0 14.2.21", "osd.1 down", "rgw.zone down"]
+        [
+            "mon.ceph1 14.2.21",
+            "mgr.ceph1 14.2.21",
+            "osd.0 14.2.21",
+            "osd.1 down",
+            "rgw.radosgw.gateway down",
+            "rgw.zone down"
+        ]
     );
     assert_eq!(daemons[2].installed_version, Some(Version::new(NEW)));
     drop(world);

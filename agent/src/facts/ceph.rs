@@ -3,7 +3,7 @@
 use super::Errors;
 use crate::host::Host;
 use crate::host::ceph::conf::{self, CONF};
-use crate::host::ceph::{daemons, data_directory, devices, other_clusters};
+use crate::host::ceph::{daemons, data_directory, devices, homeless_gateways, nobodys, other_clusters};
 use crate::host::owners::{Owner, Tree};
 use crate::host::proc;
 use crate::readings::of_daemon;
@@ -29,7 +29,8 @@ pub(super) fn collect(host: &Host, errors: &mut Errors) -> Option<CephFacts> {
         }
     };
     let other_clusters = other_clusters(host);
-    if names.is_empty() && config.is_none() && other_clusters.is_empty() {
+    let unknown = unknown(host, &names, errors);
+    if names.is_empty() && config.is_none() && other_clusters.is_empty() && !unknown {
         return None;
     }
     let daemons = names.iter().filter_map(|name| fact(host, name, errors)).collect();
@@ -42,6 +43,25 @@ pub(super) fn collect(host: &Host, errors: &mut Errors) -> Option<CephFacts> {
         admin_keyring: host.at(KEYRING).exists(),
         other_clusters,
     })
+}
+
+/// Whether there is something of Ceph that would be left behind because nobody knows how it is called; each is among the errors.
+fn unknown(host: &Host, names: &[CephDaemon], errors: &mut Errors) -> bool {
+    let before = errors.0.len();
+    for path in nobodys(host) {
+        let why = "it is called as a daemon's data, and no daemon is called so: an OSD is a number, a gateway `rgw.NAME` or `radosgw.NAME` (client.rgw.NAME, \
+                   client.radosgw.NAME); move it away if nobody uses it, or have its daemon use such a name";
+        errors.add(format!("whose {} is", path.display()), why);
+    }
+    for (process, entity) in homeless_gateways(host, names) {
+        let why = format!(
+            "it runs as process {} and has no data directory by which it would be found: make /var/lib/ceph/radosgw/ceph-NAME, where its own name is client.NAME and NAME \
+             begins with `rgw.` or `radosgw.`",
+            process.pid
+        );
+        errors.add(format!("the ceph gateway {entity}"), why);
+    }
+    errors.0.len() > before
 }
 
 fn fact(host: &Host, name: &CephDaemon, errors: &mut Errors) -> Option<CephDaemonFact> {
@@ -126,4 +146,34 @@ fn short_hostname(host: &Host, errors: &mut Errors) -> String {
     let name = std::fs::read_to_string(host.at("/proc/sys/kernel/hostname"));
     let name = errors.keep("the host's own name", name).unwrap_or_default();
     name.trim().split('.').next().unwrap_or_default().to_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::actions::testing::World;
+    use crate::guests::processes::tests::fake_process;
+
+    #[test]
+    fn a_gateway_that_nobody_would_find_is_an_error_and_not_left_out() {
+        let world = World::new();
+        let look = || {
+            let mut errors = Errors::default();
+            let facts = collect(&world.host, &mut errors);
+            let told: Vec<String> =
+                errors.0.into_iter().map(|error| format!("{}: {}", error.fact, error.why)).collect();
+            (facts.is_some(), told)
+        };
+        assert_eq!(look(), (false, Vec::new()));
+        world.file("/etc/passwd", "root:x:0:0::/:/bin/sh\n");
+        world.file("/proc/sys/kernel/hostname", "gw1\n");
+        world.file("/var/lib/ceph/radosgw/ceph-gateway/keyring", "");
+        let (any, told) = look();
+        assert!(any && told.len() == 1, "{told:?}");
+        assert!(told[0].starts_with("whose /var/lib/ceph/radosgw/ceph-gateway is: "), "{told:?}");
+        let arguments = ["/bin/radosgw", "-n", "client.gateway"];
+        fake_process(&world.host.at("/proc"), 203, 1, "radosgw", 8, &arguments, "/usr/bin/radosgw");
+        let (_, told) = look();
+        assert!(told[1].starts_with("the ceph gateway client.gateway: it runs as process 203"), "{told:?}");
+    }
 }

@@ -1,9 +1,9 @@
 //! What `ceph.conf` says on this host.
 
-use super::data_directory;
+use super::data::{CLUSTER, data_directory};
 use crate::host::Host;
 use crate::host::owners::Owner;
-use replank_common::ceph::{CephDaemon, CephKind};
+use replank_common::ceph::CephDaemon;
 use replank_conf::{Dialect, Document, Found, Setting, Value};
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -35,27 +35,31 @@ pub fn user(host: &Host) -> Option<Owner> {
     Some(Owner { uid: fields.next()?.parse().ok()?, gid: fields.next()?.parse().ok()? })
 }
 
+/// What `ceph.conf` says to the daemon of this key, its own section before its kind's and `[global]`, with what stands for its names filled in. `None`: nothing.
+///
+/// # Errors
+/// `ceph.conf` cannot be read.
+pub(super) fn said_to(host: &Host, daemon: &CephDaemon, key: &str) -> std::io::Result<Option<String>> {
+    let said = settings(&std::fs::read(host.at(CONF))?);
+    let (kind, entity) = (daemon.kind.entity_type(), daemon.entity());
+    let value =
+        [entity.as_str(), kind, "global"].iter().find_map(|section| said.get(&format!("{section}/{key}")));
+    let filled = |value: &String| {
+        value
+            .replace("$cluster", CLUSTER)
+            .replace("$type", kind)
+            .replace("$name", &entity)
+            .replace("$id", &daemon.instance())
+    };
+    Ok(value.map(filled))
+}
+
 /// Whether a start of the daemon asks its own data directory whom it shall run as: `setuser match path` (ceph 10.2, src/global/global_init.cc).
 ///
 /// # Errors
 /// `ceph.conf` cannot be read.
 pub fn is_matched(host: &Host, daemon: &CephDaemon) -> std::io::Result<bool> {
-    let said = settings(&std::fs::read(host.at(CONF))?);
-    let (kind, id) = match daemon.kind {
-        CephKind::Rgw => ("client", format!("rgw.{}", daemon.id)),
-        CephKind::Mon | CephKind::Mgr | CephKind::Osd | CephKind::Mds => {
-            (daemon.kind.as_str(), daemon.id.clone())
-        }
-    };
-    let sections = [format!("{kind}.{id}"), kind.to_owned(), "global".to_owned()];
-    let value = sections.iter().find_map(|section| said.get(&format!("{section}/setuser_match_path")));
-    let path = value.map(|value| {
-        value
-            .replace("$cluster", "ceph")
-            .replace("$type", kind)
-            .replace("$name", &format!("{kind}.{id}"))
-            .replace("$id", &id)
-    });
+    let path = said_to(host, daemon, "setuser_match_path")?;
     Ok(path.is_some_and(|path| Path::new(path.trim_end_matches('/')) == data_directory(daemon)))
 }
 
@@ -93,5 +97,7 @@ mod tests {
         assert!(!is("mon.a") && !is("mds.a"));
         world.file(CONF, "[global]\nsetuser match path = /var/lib/ceph/$type/$cluster-$id/\n");
         assert!(is("osd.3") && is("mds.a") && !is("rgw.a"));
+        world.file(CONF, "[client.rgw.a]\nsetuser match path = /var/lib/ceph/radosgw/$cluster-$id\n[client.radosgw.b]\nsetuser match path = /var/lib/ceph/radosgw/ceph-radosgw.b\n");
+        assert!(is("rgw.a") && is("rgw.radosgw.b") && !is("rgw.b"));
     }
 }

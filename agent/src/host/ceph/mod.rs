@@ -5,10 +5,12 @@
 
 pub mod conf;
 mod daemon;
+mod data;
 pub mod devices;
 mod socket;
 
-pub use daemon::{Daemon, Identity, daemons, data_directory, installed_version, other_clusters};
+pub use daemon::{Daemon, Identity, homeless_gateways, installed_version};
+pub use data::{daemons, data_directory, nobodys, other_clusters};
 
 use super::Host;
 use super::command::{Command, CommandError, Output};
@@ -206,7 +208,7 @@ impl<'h> Ceph<'h> {
 
     /// Of the first socket behind which somebody lives: a daemon that was killed leaves its own behind.
     fn answer_of_socket(&self, daemon: &CephDaemon, question: &str) -> Option<Vec<u8>> {
-        let sockets = socket::sockets_of(&self.host.at(SOCKETS), &daemon::entity(daemon));
+        let sockets = socket::sockets_of(&self.host.at(SOCKETS), &daemon.entity());
         sockets.iter().find_map(|path| socket::ask(path, question).ok())
     }
 
@@ -216,7 +218,7 @@ impl<'h> Ceph<'h> {
     /// It does not answer.
     pub fn socket(&self, daemon: &CephDaemon, arguments: &[&str]) -> Result<Vec<u8>, CephError> {
         let command =
-            Command::new("ceph").arg("daemon").arg(daemon::entity(daemon)).args(arguments).deadline(SOCKET);
+            Command::new("ceph").arg("daemon").arg(daemon.entity()).args(arguments).deadline(SOCKET);
         Ok(self.run_ok(command)?.stdout)
     }
 }
