@@ -102,6 +102,7 @@ replank_common::codes! {
     CEPH_DEFAULTS "RP2069" "a default changes with the release"
     CEPH_CONSENT "RP2070" "a consent of the fleet file is to nothing"
     CEPH_MDS_RANKS "RP2071" "a file system has more than one active MDS"
+    CEPH_GATEWAY_KEY "RP2072" "a gateway would be started as a user who may not read its key"
     CEPH_OWN_OLD "RP2075" "a daemon of Ceph is too old to run as another user than root"
     CEPH_OWN_RELEASE "RP2076" "a restart would take a daemon of Ceph to another release"
     CEPH_OWN_UNMATCHED "RP2077" "a daemon of Ceph would not start while its files change their owner"

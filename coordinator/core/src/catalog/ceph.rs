@@ -92,7 +92,7 @@ pub struct OrderRow {
 #[serde(deny_unknown_fields)]
 pub struct DaemonKindRow {
     pub kind: CephKind,
-    /// With `{id}` for the daemon's id.
+    /// With `{id}` for the daemon's [`instance`](replank_common::ceph::CephDaemon::instance).
     pub unit: String,
     /// Packages that the daemon runs from.
     pub packages: Vec<String>,
@@ -103,12 +103,6 @@ pub struct DaemonKindRow {
     #[serde(default)]
     pub enable: Vec<String>,
     pub source: String,
-}
-
-impl DaemonKindRow {
-    pub fn unit_of(&self, id: &str) -> String {
-        self.unit.replace("{id}", id)
-    }
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -303,6 +297,8 @@ pub enum Trap {
     CrushUpdateOnStart,
     /// `setuser match path`: in the wrong section, or missing where data is root's.
     SetuserMatchPath,
+    /// A gateway that will run as ceph, and whose data and key are another's.
+    GatewayKey,
     /// A journal on a partition of root's under an OSD that will run as ceph.
     RootJournal,
     /// OSDs on an object store that the new release no longer has.

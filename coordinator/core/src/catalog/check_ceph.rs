@@ -3,7 +3,7 @@
 use super::ceph::{CephPart, FileWhen, Limit, Point, Side};
 use super::check::Say;
 use super::model::Hop;
-use replank_common::ceph::{CephFlag, CephKind};
+use replank_common::ceph::{CephDaemon, CephFlag, CephKind};
 use replank_common::facts::PackageManager;
 use std::path::Path;
 
@@ -56,8 +56,13 @@ fn daemons(hop: &Hop, part: &CephPart, say: &mut Say) {
     for row in &part.daemon {
         let kind = row.kind.as_str();
         say.source(&format!("daemon {kind}"), &row.source);
-        let instance = row.unit.contains("@{id}.") && row.unit.ends_with(".service");
-        say.unless(instance, format!("the unit of {kind} is not like `ceph-{kind}@{{id}}.service`"));
+        // The agent stops and starts by a rule of its own, so there is one.
+        let one = CephDaemon { kind: row.kind, id: "1".to_owned() };
+        let is_agents = row.unit.replace("{id}", &one.instance()) == one.unit();
+        say.unless(
+            is_agents,
+            format!("the unit of {kind} is not like the agent's, which is `{}`", one.unit()),
+        );
         say.unless(!row.packages.is_empty(), format!("daemon {kind} names no package"));
         for package in &row.packages {
             let known = hop.packages.names.contains(package);

@@ -118,6 +118,7 @@ fn a_broken_hop_of_ceph_is_refused_with_what_is_wrong() {
         ("kind = \"mon\"", "kind = \"monitor\"", "unknown variant"),
         ("kind = \"mon\"", "kind = \"mgr\"", "there twice"),
         ("unit = \"ceph-osd@{id}.service\"", "unit = \"ceph-osd.service\"", "is not like"),
+        ("ceph-radosgw@{id}.service", "ceph-radosgw@rgw.{id}.service", "is not like the agent's"),
         ("packages = [\"ceph-osd\"]", "packages = [\"ceph-ost\"]", "not in names"),
         ("minimum = \"16.2.7\"", "minimum = \"15.2.7\"", "not of the series"),
         ("minimum = \"16.2.7\"", "minimal = \"16.2.7\"", "no variant"),

@@ -318,6 +318,19 @@ fn each_trap_is_found_and_blocks() {
             ceph.config.insert("global/setuser_match_path".to_owned(), "/var/lib/ceph".to_owned());
             ceph.daemons.push(crate::cluster::daemon(CephKind::Rgw, "gw", crate::cluster::HAMMER));
         }),
+        ("RP2072", |world| gateway(world, "gw").data_owner = Some((48, 48))),
+        ("RP2072", |world| gateway(world, "radosgw.gw").data_owner = None),
+        // In [client] it is of other programs too, whose path is another one.
+        ("RP2072", |world| {
+            gateway(world, "gw");
+            let ceph = world.facts("mon1").ceph.as_mut().unwrap();
+            ceph.config.insert("client/setuser_match_path".to_owned(), "/var/lib/ceph".to_owned());
+        }),
+        ("RP2011", |world| {
+            let fact = "whose /var/lib/ceph/radosgw/ceph-gw is".to_owned();
+            let why = "no daemon is called so".to_owned();
+            world.facts("mon1").errors.push(replank_common::facts::FactError { fact, why });
+        }),
         ("RP2064", |world| {
             let ceph = world.facts("osd03").ceph.as_mut().unwrap();
             ceph.ceph_user = Some(replank_common::facts::CephUser { uid: 167, gid: 167 });
@@ -373,6 +386,36 @@ fn each_trap_that_does_not_block_is_said() {
         clean(&plan);
         assert!(plan.findings.iter().any(|finding| finding.code == *code), "{code}");
     }
+}
+
+/// One more gateway of Hammer, on mon1.
+fn gateway<'w>(world: &'w mut World, id: &str) -> &'w mut replank_common::facts::CephDaemonFact {
+    let daemons = &mut world.facts("mon1").ceph.as_mut().unwrap().daemons;
+    daemons.push(crate::cluster::daemon(CephKind::Rgw, id, crate::cluster::HAMMER));
+    daemons.last_mut().unwrap()
+}
+
+#[test]
+fn the_gateways_of_hammer_get_the_units_that_bear_their_names() {
+    let mut world = hammer();
+    gateway(&mut world, "zone").data_owner = Some((167, 167));
+    gateway(&mut world, "radosgw.gw");
+    let ceph = world.facts("mon1").ceph.as_mut().unwrap();
+    let key = "client.radosgw.gw/setuser_match_path".to_owned();
+    ceph.config.insert(key, "/var/lib/ceph/radosgw/$cluster-$id".to_owned());
+    let plan = world.plan();
+    clean(&plan);
+    let enabled = |step: &Step| match &*step.work {
+        Work::Act(Action::UnitEnable(of)) if of.unit.contains("radosgw") => Some(of.unit.clone()),
+        _ => None,
+    };
+    let mut units: Vec<String> = plan.steps.iter().filter_map(enabled).collect();
+    units.sort();
+    assert_eq!(
+        units,
+        ["ceph-radosgw.target", "ceph-radosgw@radosgw.gw.service", "ceph-radosgw@rgw.zone.service"]
+    );
+    assert_eq!(restarts(&plan).iter().filter(|id| id.contains("restart-rgw")).count(), 2);
 }
 
 fn goal(world: &mut World) -> &mut replank_core::fleet_file::CephTarget {

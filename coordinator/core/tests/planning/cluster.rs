@@ -84,11 +84,7 @@ pub const HAMMER: Kind = Kind {
 pub fn daemon(kind: CephKind, id: &str, of: Kind) -> CephDaemonFact {
     let init = of.owner == 0;
     let daemon = CephDaemon { kind, id: id.to_owned() };
-    let unit = if init {
-        format!("ceph-{daemon}.1448800000.123456789.service")
-    } else {
-        format!("ceph-{}@{id}.service", kind.as_str())
-    };
+    let unit = if init { format!("ceph-{daemon}.1448800000.123456789.service") } else { daemon.unit() };
     CephDaemonFact {
         daemon,
         unit: Some(unit),

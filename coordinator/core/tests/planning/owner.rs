@@ -9,7 +9,7 @@ use replank_common::finding::Severity;
 use replank_core::fleet_file;
 use replank_core::gate::Gate;
 use replank_core::lint::{lint, show_notes};
-use replank_core::plan::{Need, Plan, Undo, Work, preflight, show};
+use replank_core::plan::{Need, Plan, Undo, Work, preflight, show, show_findings};
 
 const TOML: &str = include_str!("../fixtures/ceph-ownership.toml");
 const JEWEL: Kind = Kind { running: "10.2.10", package: "2:10.2.10-0.el7", ..HAMMER };
@@ -175,6 +175,22 @@ fn each_trap_is_found_and_blocks() {
     }
     let mut world = jewel();
     osd(&mut world).behind.push(device(true));
+    clean(&world.plan());
+}
+
+/// A gateway's type is `client`, and its data is not below a directory of that name.
+#[test]
+fn a_gateway_is_matched_in_its_own_section_and_by_its_own_directory() {
+    let mut world = jewel();
+    let mut fact = osd(&mut world).clone();
+    fact.daemon = "rgw.radosgw.gw".parse().unwrap();
+    world.facts("ceph2").ceph.as_mut().unwrap().daemons.push(fact);
+    let told = show_findings(&preflight(&world.fleet, &world.inventory, &world.catalog));
+    let line = "`setuser match path = /var/lib/ceph/radosgw/$cluster-$id` into [client.radosgw.gw]";
+    assert!(told.contains("RP2077") && told.contains(line), "{told}");
+    let config = &mut world.facts("ceph2").ceph.as_mut().unwrap().config;
+    let key = "client.radosgw.gw/setuser_match_path".to_owned();
+    config.insert(key, "/var/lib/ceph/radosgw/$cluster-$id".to_owned());
     clean(&world.plan());
 }
 

@@ -230,7 +230,7 @@ fn facts(layout: &Layout, cluster: &Cluster, host: usize) -> Facts {
 fn fact(daemon: CephDaemon, running: Option<Version>, installed: &Version) -> CephDaemonFact {
     let is_osd = daemon.kind == CephKind::Osd;
     CephDaemonFact {
-        unit: Some(format!("ceph-{}@{}.service", daemon.kind.as_str(), daemon.id)),
+        unit: Some(daemon.unit()),
         pid: Some(1_000),
         running,
         installed: Some(installed.clone()),

@@ -160,13 +160,13 @@ impl Builder<'_, '_> {
             // What mounts its data for one boot enables the OSD for that boot, and enabled for good it would be started before its data is there.
             let own = match placed.fact.mounted_by {
                 Some(CephMount::Fstab | CephMount::Directory) if !row.enable.is_empty() => {
-                    Some("ceph-osd@{id}.service")
+                    Some(row.unit.as_str())
                 }
                 Some(CephMount::Fstab | CephMount::Directory | CephMount::Udev | CephMount::CephVolume)
                 | None => None,
             };
             for unit in row.enable.iter().map(String::as_str).chain(own) {
-                let unit = unit.replace("{id}", &placed.daemon().id);
+                let unit = unit.replace("{id}", &placed.daemon().instance());
                 if !units.contains(&unit) {
                     units.push(unit);
                 }

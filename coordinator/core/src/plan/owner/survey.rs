@@ -127,15 +127,18 @@ fn of_daemon(owned: &Owned<'_>, findings: &mut Vec<Finding>) {
             "finish the upgrade first, with its gates, then take the inventory again",
         ));
     }
-    let section = match fact.daemon.kind {
-        CephKind::Rgw => "client",
-        CephKind::Mon | CephKind::Mgr | CephKind::Osd | CephKind::Mds => fact.daemon.kind.as_str(),
+    let (section, own) = (fact.daemon.kind.entity_type(), fact.daemon.entity());
+    // In [client] it would be every client's, and its `$type` is not where the data is.
+    let (in_section, path) = match fact.daemon.kind {
+        CephKind::Rgw => (own.as_str(), "/var/lib/ceph/radosgw/$cluster-$id"),
+        CephKind::Mon | CephKind::Mgr | CephKind::Osd | CephKind::Mds => {
+            (section, "/var/lib/ceph/$type/$cluster-$id")
+        }
     };
-    let own = format!("{section}.{}", fact.daemon.id);
     if !matched_sections(ceph).any(|matched| matched == section || matched == "global" || matched == own) {
         findings.push(about(codes::CEPH_OWN_UNMATCHED).blocks(
             "its files are not the ceph user's, and no `setuser match path` in ceph.conf has it start as whom they belong to: how it became root cannot be told, nor whether it would start half way through",
-            format!("write `setuser match path = /var/lib/ceph/$type/$cluster-$id` into [{section}] of the host's ceph.conf, then take the inventory again"),
+            format!("write `setuser match path = {path}` into [{in_section}] of the host's ceph.conf, then take the inventory again"),
         ));
     }
     for behind in fact.behind.iter().filter(|behind| behind.device && !behind.serves && !behind.given_at_boot)

@@ -1,6 +1,7 @@
 //! Each daemon: is it where the fleet file looks for it, does it run, and is its release one that may be left?
 
 use super::cluster::few;
+use super::hosts::CEPH_UID;
 use crate::catalog::{Side, Trap};
 use crate::codes;
 use crate::plan::ceph::{Ground, Placed, Standing};
@@ -18,6 +19,7 @@ pub(super) fn check(ground: &Ground<'_>, findings: &mut Vec<Finding>) {
         if placed.daemon().kind == CephKind::Osd {
             osd(ground, placed, findings);
         }
+        gateway(ground, placed, findings);
     }
     strangers(ground, findings);
     helpers(ground, findings);
@@ -67,6 +69,28 @@ fn version(ground: &Ground<'_>, placed: &Placed<'_>, findings: &mut Vec<Finding>
                 )
             });
         }
+    }
+}
+
+/// Whether one that is started as ceph may read what is its own. A key elsewhere that everybody may read is no fact of the host, so the directory answers for it.
+fn gateway(ground: &Ground<'_>, placed: &Placed<'_>, findings: &mut Vec<Finding>) {
+    let (daemon, host) = (placed.daemon(), &placed.host.name);
+    let row = ground.voyage.part.has_trap(Trap::GatewayKey).filter(|_| daemon.kind == CephKind::Rgw);
+    let (Some(row), Some(facts)) = (row, ground.ceph_facts(host)) else { return };
+    let owner = placed.fact.data_owner.map(|(uid, _)| uid);
+    let is_cephs = owner == Some(facts.ceph_user.as_ref().map_or(CEPH_UID, |user| user.uid));
+    let is_matched = facts.config.contains_key(&format!("{}/setuser_match_path", daemon.entity()));
+    if placed.standing != Standing::New && !is_cephs && !is_matched {
+        let whose = owner.map_or("whose is not known".to_owned(), |uid| format!("the user {uid}'s"));
+        findings.push(About::host(codes::CEPH_GATEWAY_KEY, host, daemon.to_string()).blocks(
+            format!(
+                "its directory /var/lib/ceph/radosgw/ceph-{} is {whose}: {} ({})",
+                daemon.instance(),
+                row.effect,
+                row.source
+            ),
+            &row.remedy,
+        ));
     }
 }
 

@@ -13,7 +13,7 @@ use replank_common::finding::Finding;
 use std::path::Path;
 
 /// The number of the user ceph in the packages of CentOS (ceph.spec.in).
-const CEPH_UID: u32 = 167;
+pub(super) const CEPH_UID: u32 = 167;
 
 /// What is known of a host and its daemons; what is not is among the findings then, as is every fact of theirs that could not be learned.
 pub(in crate::plan) fn known<'i>(
