@@ -75,31 +75,35 @@ suite = "./"
 options = ["trusted=yes"]
 "#,
         );
-        text.push_str(&hosts_text(field));
+        text.push_str(&hosts_text(field)?);
         text.push_str(&self.more);
         Ok(text)
     }
 }
 
 /// The file that asks for a change of owner.
-pub fn ownership_text(field: &Field) -> String {
+///
+/// # Errors
+/// The field has no cluster.
+pub fn ownership_text(field: &Field) -> Result<String> {
     let admin = quoted(&mut field.hosts().map(Host::name));
-    format!(
+    Ok(format!(
         "[fleet]\nname = \"{name}\"\n\n[pace]\nstaging_parallel = 2\n\n[ceph-ownership]\nadmin = [{admin}]\n{hosts}",
         name = field.lab.name(),
-        hosts = hosts_text(field),
-    )
+        hosts = hosts_text(field)?,
+    ))
 }
 
 fn quoted(words: &mut dyn Iterator<Item = &str>) -> String {
     words.map(|word| format!("\"{word}\"")).collect::<Vec<_>>().join(", ")
 }
 
-fn hosts_text(field: &Field) -> String {
-    field.hosts().fold(String::new(), |text, host| {
+fn hosts_text(field: &Field) -> Result<String> {
+    let cluster = field.cluster()?;
+    Ok(field.hosts().fold(String::new(), |text, host| {
         let (name, address) = (host.name(), host.address());
-        format!(
-            "{text}\n[[host]]\nname = \"{name}\"\nroles = [\"ceph-mon\", \"ceph-mgr\", \"ceph-osd\"]\naddress = \"{address}\"\n"
-        )
-    })
+        let roles: Vec<String> = cluster.kinds_on(host).iter().map(|kind| format!("ceph-{kind}")).collect();
+        let roles = quoted(&mut roles.iter().map(String::as_str));
+        format!("{text}\n[[host]]\nname = \"{name}\"\nroles = [{roles}]\naddress = \"{address}\"\n")
+    }))
 }

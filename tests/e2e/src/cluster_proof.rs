@@ -8,7 +8,7 @@ use std::collections::BTreeSet;
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Running {
     pub host: String,
-    /// `osd.3`.
+    /// As its socket is called: `osd.3`, `client.rgw.ceph2`.
     pub daemon: String,
     /// Of the running process.
     pub version: String,
@@ -23,14 +23,19 @@ pub fn running(field: &Field) -> Result<Vec<Running>> {
     for host in field.hosts() {
         let said = host.sh(
             "for socket in /run/ceph/ceph-*.asok; do echo \"$socket $(ceph --admin-daemon $socket version | tr -d ' \\n')\"; done
-             ls -l /proc/[0-9]*/exe 2>/dev/null | grep -E 'ceph-(mon|mgr|osd) \\(deleted\\)' || :",
+             ls -l /proc/[0-9]*/exe 2>/dev/null | grep -E '(ceph-(mon|mgr|osd|mds)|radosgw) \\(deleted\\)' || :",
         )?;
         ensure!(!said.contains("(deleted)"), "{} still runs an old program:\n{said}", host.name());
         for line in said.lines() {
             let (socket, answer) = line.split_once(' ').with_context(|| format!("no answer in: {line}"))?;
             let answer: serde_json::Value =
                 serde_json::from_str(answer).with_context(|| format!("{}: {line}", host.name()))?;
-            let daemon = socket.trim_start_matches("/run/ceph/ceph-").trim_end_matches(".asok");
+            let name = socket.trim_start_matches("/run/ceph/ceph-").trim_end_matches(".asok");
+            // Gateways put their pid and a number behind their name.
+            let daemon = match name.strip_prefix("client.") {
+                Some(_) => name.trim_end_matches(|last: char| last.is_ascii_digit() || last == '.'),
+                None => name,
+            };
             found.push(Running {
                 host: host.name().to_owned(),
                 daemon: daemon.to_owned(),

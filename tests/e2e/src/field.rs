@@ -37,6 +37,11 @@ impl FieldSpec {
         Self::ceph_of(name, Pair::default())
     }
 
+    /// A cluster with daemons of every kind.
+    pub fn ceph_of_every_kind(name: &str, pair: Pair) -> Self {
+        Self { ceph: Some((3, CephSpec::of_every_kind())), pair, ..Self::new(name, 0, 0) }
+    }
+
     /// As [`FieldSpec::ceph`], from and to other releases.
     pub fn ceph_of(name: &str, pair: Pair) -> Self {
         Self { ceph: Some((3, CephSpec::default())), pair, ..Self::new(name, 0, 0) }
@@ -381,7 +386,7 @@ impl Field {
     /// # Errors
     /// What `replank plan` said.
     pub fn plan_ceph_ownership(&self) -> Result<String> {
-        self.plan_of(&self.write_fleet_file(&ceph_fleet::ownership_text(self))?)
+        self.plan_of(&self.write_fleet_file(&ceph_fleet::ownership_text(self)?)?)
     }
 
     fn plan_of(&self, fleet_file: &str) -> Result<String> {

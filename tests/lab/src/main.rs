@@ -58,6 +58,12 @@ enum Verb {
         /// Which release the cluster has
         #[arg(long, value_enum, default_value = "nautilus", requires = "ceph")]
         release: From,
+        /// How many MDS the cluster has; with any it has a file system
+        #[arg(long, value_name = "N", default_value_t = 0)]
+        mds: usize,
+        /// How many RADOS gateways the cluster has
+        #[arg(long, value_name = "N", default_value_t = 0)]
+        gateways: usize,
         /// A directory that hosts see read-only at /srv/repo; for Ceph hosts, the packages of the next release if none is given
         #[arg(long, value_name = "DIR")]
         repo: Option<PathBuf>,
@@ -122,7 +128,7 @@ fn main() -> ExitCode {
 
 fn run(verb: Verb) -> Result<()> {
     match verb {
-        Verb::Up { name, hosts, guests, ceph, coded, release, repo, keep } => {
+        Verb::Up { name, hosts, guests, ceph, coded, release, mds, gateways, repo, keep } => {
             let pair = match release {
                 From::Nautilus => Pair::NautilusToPacific,
                 From::Pacific => Pair::PacificToReef,
@@ -149,7 +155,7 @@ fn run(verb: Verb) -> Result<()> {
                 CodedPool::HostAtATime => Coded::HostAtATime,
                 CodedPool::OsdAtATime => Coded::OsdAtATime,
             };
-            up(&spec, &CephSpec { coded, ..CephSpec::default() })
+            up(&spec, &CephSpec { coded, mds, gateways, ..CephSpec::default() })
         }
         Verb::Down { name, all } => remove(if all { known_labs() } else { vec![name] }),
         Verb::Enter { host, name, command } => enter(&host, name, &command),

@@ -10,7 +10,7 @@ const CLEAN: Duration = Duration::from_secs(120);
 #[test]
 fn lab_ceph_cluster() {
     let lab = Lab::up(&LabSpec::ceph("t-ceph".parse().unwrap(), 3)).unwrap();
-    let cluster = Cluster::make(&lab, &CephSpec::default()).unwrap();
+    let cluster = Cluster::make(&lab, &CephSpec::of_every_kind()).unwrap();
     println!(
         "hosts after {:.1} s, clean after {:.1} s more",
         lab.times().boot.as_secs_f64(),
@@ -20,7 +20,7 @@ fn lab_ceph_cluster() {
     let overall = versions["overall"].as_object().unwrap();
     let (version, daemons) = overall.iter().next().unwrap();
     assert!(version.starts_with("ceph version 14.2.21 "), "{versions}");
-    assert_eq!((overall.len(), daemons.as_u64()), (1, Some(12)), "{versions}");
+    assert_eq!((overall.len(), daemons.as_u64()), (1, Some(16)), "{versions}");
     // Each copy and each pair of pieces is on a host of its own, or no host could ever stop.
     let groups = cluster.ask(&["pg", "dump", "pgs_brief"]).unwrap();
     for group in groups["pg_stats"].as_array().unwrap() {
@@ -58,7 +58,7 @@ fn lab_ceph_cluster() {
     let verdict = writer.finish().unwrap();
     println!("{verdict}");
     verdict.sound().unwrap();
-    assert!(verdict.acknowledged >= 4 * 120, "{verdict}");
+    assert!(verdict.acknowledged >= 8 * 120, "{verdict}");
     // A kill of one of two copies' primaries is no reason to stand still for long.
     assert!(verdict.longest_stall().unwrap().ms < 30_000, "{verdict}");
 }

@@ -24,7 +24,7 @@ fn pacific_to_reef_under_load() -> Result<()> {
 }
 
 fn voyage(name: &str, pair: Pair) -> Result<()> {
-    let field = Field::up(&FieldSpec::ceph_of(name, pair))?;
+    let field = Field::up(&FieldSpec::ceph_of_every_kind(name, pair))?;
     let releases = field.releases();
     let cluster = field.cluster()?;
     let old = cluster_proof::running(&field)?;
@@ -42,7 +42,7 @@ fn voyage(name: &str, pair: Pair) -> Result<()> {
     println!("{}", field.replank(&["report", &run.0])?);
 
     let running = cluster_proof::running(&field)?;
-    ensure!(running.len() == 12, "{} daemons answer: {running:?}", running.len());
+    ensure!(running.len() == cluster.daemons(), "{} daemons answer: {running:?}", running.len());
     ensure!(running.iter().all(|daemon| daemon.version == releases.to), "an old daemon runs: {running:?}");
     let required = cluster_proof::required(&field)?;
     ensure!(required == releases.required, "the cluster requires {required}");

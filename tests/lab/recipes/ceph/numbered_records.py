@@ -1,13 +1,18 @@
 #!/usr/bin/python3
-"""Writes numbered records to RBD images through librbd, and reads them back.
+"""Writes numbered records to a cluster, and reads them back.
 
-    numbered_records.py create IMAGE[=DATA_POOL]...     makes the images (POOL/NAME)
-    numbered_records.py write LOG EVERY_MS IMAGE...     until SIGTERM
-    numbered_records.py read IMAGE...                   what is there, as JSON
+    numbered_records.py create PLACE...                 makes what records are written to
+    numbered_records.py write LOG EVERY_MS PLACE...     until SIGTERM
+    numbered_records.py read PLACE...                   what is there, as JSON
 
-An image has LANES lanes, each a run of records from the lane's beginning. In a lane a record is written only after
-the one before it was acknowledged, without any cache of the client's, so what is on disk must be a prefix of what was
-written. The log has one line for each acknowledgement:
+A place is one of
+    rbd:POOL/IMAGE[=DATA_POOL]             an image, through librbd; a record is a piece of it
+    fs:NAME                                a file system, through libcephfs; a record is a file
+    s3:KEY:SECRET@HOST:PORT,.../BUCKET     a bucket behind gateways that are alike; a record is an object
+
+A place has LANES lanes, each a run of records. In a lane a record is written only after the one before it was
+acknowledged, without any cache of the client's, so what is on disk must be a prefix of what was written. The log has
+one line for each acknowledgement:
 
     ack LANE NUMBER ISSUED_US ACKNOWLEDGED_US
     error LANE NUMBER AT_US TEXT
@@ -16,14 +21,20 @@ written. The log has one line for each acknowledgement:
 Nothing here judges: that is the reader of the log's.
 """
 
+import base64
+import hashlib
+import hmac
+import http.client
 import json
 import os
+import re
 import signal
 import struct
 import sys
 import threading
 import time
 import zlib
+from email.utils import formatdate
 
 import rados
 import rbd
@@ -35,6 +46,12 @@ READ = 4 << 20
 MAGIC = b"numbered"
 ZEROS = bytes(RECORD)
 EMPTY = bytes(READ)
+# What is a file or an object costs more than a piece of an image.
+SLOWER = 4
+# A gateway that does not answer for so long is left for the other one.
+GATEWAY_S = 10
+# And when none answers for so long, the client says so.
+GATEWAYS_S = 120
 
 
 def record(lane, number):
@@ -45,43 +62,210 @@ def record(lane, number):
     return text + struct.pack("<I", zlib.crc32(text))
 
 
-def connect():
-    cluster = rados.Rados(conffile="/etc/ceph/ceph.conf", rados_id="writer")
-    # An acknowledgement means that the cluster has it.
-    cluster.conf_set("rbd_cache", "false")
-    cluster.connect(timeout=60)
-    return cluster
+def sorted_into_ranges(pieces, lane):
+    """Of (number, content): the ranges of those that are whole, and of those that are not."""
+    whole, torn = [], []
+    for number, found in sorted(pieces):
+        ranges = whole if found == record(lane, number) else torn
+        if ranges and ranges[-1][1] == number - 1:
+            ranges[-1][1] = number
+        else:
+            ranges.append([number, number])
+    return whole, torn
 
 
-def open_image(cluster, name, **options):
-    pool, image = name.split("/")
-    return rbd.Image(cluster.open_ioctx(pool), image, **options)
+class Image:
+    """Lanes lie one behind the other in it."""
+
+    pace = 1
+    most = LANE_BYTES // RECORD
+
+    def __init__(self, text):
+        name, _, self.data_pool = text.partition("=")
+        self.pool, self.image = name.split("/")
+        self.name = name
+
+    def ioctx(self):
+        cluster = rados.Rados(conffile="/etc/ceph/ceph.conf", rados_id="writer")
+        # An acknowledgement means that the cluster has it.
+        cluster.conf_set("rbd_cache", "false")
+        cluster.connect(timeout=60)
+        self.cluster = cluster
+        return cluster.open_ioctx(self.pool)
+
+    def create(self):
+        rbd.RBD().create(self.ioctx(), self.image, LANES * LANE_BYTES, data_pool=self.data_pool or None)
+        self.cluster.shutdown()
+
+    def open(self, read_only=False):
+        self.opened = rbd.Image(self.ioctx(), self.image, read_only=read_only)
+
+    def close(self):
+        self.opened.close()
+        self.cluster.shutdown()
+
+    def write(self, lane, number, content):
+        self.opened.write(content, lane % LANES * LANE_BYTES + (number - 1) * RECORD)
+
+    def pieces(self, lane):
+        for offset in range(0, LANE_BYTES, READ):
+            data = self.opened.read(lane % LANES * LANE_BYTES + offset, READ)
+            if data == EMPTY:
+                continue
+            for at in range(0, READ, RECORD):
+                found = data[at : at + RECORD]
+                if found != ZEROS:
+                    yield (offset + at) // RECORD + 1, found
 
 
-def create(names):
-    cluster = connect()
-    for name in names:
-        name, _, data_pool = name.partition("=")
-        pool, image = name.split("/")
-        rbd.RBD().create(cluster.open_ioctx(pool), image, LANES * LANE_BYTES, data_pool=data_pool or None)
-    cluster.shutdown()
+class Files:
+    """A directory for each lane."""
+
+    pace = SLOWER
+    most = 1 << 30
+
+    def __init__(self, text):
+        self.name = "fs:" + text
+        self.file_system = text
+
+    def create(self):
+        self.open()
+        for lane in range(LANES):
+            self.mount.mkdir(f"/{lane}", 0o755)
+        self.close()
+
+    def open(self, read_only=False):
+        import cephfs
+
+        self.flags = os.O_CREAT | os.O_EXCL | os.O_WRONLY
+        self.mount = cephfs.LibCephFS(conffile="/etc/ceph/ceph.conf", auth_id="writer")
+        self.mount.mount(filesystem_name=self.file_system.encode())
+
+    def close(self):
+        self.mount.shutdown()
+
+    def write(self, lane, number, content):
+        """Also the file's name is in the journal of the MDS when fsync returns."""
+        file = self.mount.open(f"/{lane % LANES}/{number}", self.flags, 0o644)
+        self.mount.write(file, content, 0)
+        self.mount.fsync(file, False)
+        self.mount.close(file)
+
+    def pieces(self, lane):
+        directory = self.mount.opendir(f"/{lane % LANES}")
+        names = []
+        while entry := self.mount.readdir(directory):
+            if entry.d_name.isdigit():
+                names.append(int(entry.d_name))
+        self.mount.closedir(directory)
+        for number in names:
+            file = self.mount.open(f"/{lane % LANES}/{number}", os.O_RDONLY, 0)
+            yield number, self.mount.read(file, 0, RECORD + 1)
+            self.mount.close(file)
+
+
+class Objects:
+    """Signed as version 2 of S3's signatures; whichever gateway answers is as good as the others."""
+
+    pace = SLOWER
+    most = 1 << 30
+
+    def __init__(self, text):
+        user, _, rest = text.partition("@")
+        self.key, self.secret = user.split(":")
+        gateways, self.bucket = rest.split("/")
+        self.gateways = gateways.split(",")
+        self.name = "s3:" + self.bucket
+        self.connections = threading.local()
+
+    def create(self):
+        self.ask("PUT", f"/{self.bucket}")
+
+    def open(self, read_only=False):
+        pass
+
+    def close(self):
+        pass
+
+    def once(self, gateway, method, path, content):
+        held = self.connections.__dict__
+        if held.get("gateway") != gateway:
+            held["connection"] = http.client.HTTPConnection(gateway, timeout=GATEWAY_S)
+            held["gateway"] = gateway
+        date = formatdate(usegmt=True)
+        text = f"{method}\n\n\n{date}\n{path.partition('?')[0]}".encode()
+        signature = base64.b64encode(hmac.new(self.secret.encode(), text, hashlib.sha1).digest()).decode()
+        headers = {"Date": date, "Authorization": f"AWS {self.key}:{signature}", "Content-Length": str(len(content))}
+        try:
+            held["connection"].request(method, path, content, headers)
+            answer = held["connection"].getresponse()
+            body = answer.read()
+        except Exception:
+            held["connection"].close()
+            raise
+        if answer.status >= 500:
+            raise OSError(f"{gateway} answers {answer.status}")
+        if answer.status >= 300:
+            raise ValueError(f"{method} {path}: {answer.status} {body!r}")
+        return body
+
+    def ask(self, method, path, content=b""):
+        """As a balancer in front of the gateways would: what one does not answer the next one is asked."""
+        since = time.monotonic()
+        while True:
+            for _ in self.gateways:
+                try:
+                    return self.once(self.gateways[0], method, path, content)
+                except (OSError, http.client.HTTPException) as error:
+                    if time.monotonic() - since > GATEWAYS_S:
+                        raise error
+                    # Not one after the other for two lanes at once: who is first now is asked first.
+                    self.gateways = self.gateways[1:] + self.gateways[:1]
+            time.sleep(0.1)
+
+    def write(self, lane, number, content):
+        self.ask("PUT", f"/{self.bucket}/{lane % LANES}-{number}", content)
+
+    def pieces(self, lane):
+        after, names = "", []
+        while True:
+            page = self.ask("GET", f"/{self.bucket}?prefix={lane % LANES}-&marker={after}").decode()
+            keys = re.findall("<Key>([^<]*)</Key>", page)
+            names += keys
+            if "<IsTruncated>true</IsTruncated>" not in page:
+                break
+            after = keys[-1]
+        for name in names:
+            yield int(name.partition("-")[2]), self.ask("GET", f"/{self.bucket}/{name}")
+
+
+KINDS = {"rbd": Image, "fs": Files, "s3": Objects}
+
+
+def places(texts):
+    parts = [text.partition(":") for text in texts]
+    return [KINDS[kind](rest) for kind, _, rest in parts]
+
+
+def create(texts):
+    for place in places(texts):
+        place.create()
 
 
 def now_us():
     return time.time_ns() // 1000
 
 
-def write_lane(image, lane, log, every, stop):
+def write_lane(place, lane, log, every, stop):
     """Each line is one write(2) of a few bytes to a file opened for appending: lines of two lanes never mix."""
-    start = (lane % LANES) * LANE_BYTES
     due = time.monotonic()
-    for number in range(1, LANE_BYTES // RECORD + 1):
+    for number in range(1, place.most + 1):
         if stop.is_set():
             os.write(log, b"end %d %d\n" % (lane, now_us()))
             return
         issued = now_us()
         try:
-            image.write(record(lane, number), start + (number - 1) * RECORD)
+            place.write(lane, number, record(lane, number))
         except Exception as error:
             text = f"error {lane} {number} {now_us()} {error}\n"
             os.write(log, text.encode())
@@ -93,56 +277,36 @@ def write_lane(image, lane, log, every, stop):
     os.write(log, b"error %d 0 %d the lane is full\n" % (lane, now_us()))
 
 
-def write(log_path, every_ms, names):
+def write(log_path, every_ms, texts):
     stop = threading.Event()
     signal.signal(signal.SIGTERM, lambda *_: stop.set())
     log = os.open(log_path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
-    cluster = connect()
-    images = [open_image(cluster, name) for name in names]
+    all_places = places(texts)
+    for place in all_places:
+        place.open()
     lanes = [
-        threading.Thread(target=write_lane, args=(image, index * LANES + lane, log, int(every_ms) / 1000, stop))
-        for index, image in enumerate(images)
+        threading.Thread(
+            target=write_lane, args=(place, index * LANES + lane, log, place.pace * int(every_ms) / 1000, stop)
+        )
+        for index, place in enumerate(all_places)
         for lane in range(LANES)
     ]
     for lane in lanes:
         lane.start()
     for lane in lanes:
         lane.join()
-    for image in images:
-        image.close()
-    cluster.shutdown()
+    for place in all_places:
+        place.close()
 
 
-def into_ranges(ranges, number):
-    if ranges and ranges[-1][1] == number - 1:
-        ranges[-1][1] = number
-    else:
-        ranges.append([number, number])
-
-
-def read_lane(image, lane):
-    start = (lane % LANES) * LANE_BYTES
-    whole, torn = [], []
-    for offset in range(0, LANE_BYTES, READ):
-        data = image.read(start + offset, READ)
-        if data == EMPTY:
-            continue
-        for at in range(0, READ, RECORD):
-            number, found = (offset + at) // RECORD + 1, data[at : at + RECORD]
-            if found == ZEROS:
-                continue
-            into_ranges(whole if found == record(lane, number) else torn, number)
-    return {"lane": lane, "whole": whole, "torn": torn}
-
-
-def read(names):
-    cluster = connect()
+def read(texts):
     lanes = []
-    for index, name in enumerate(names):
-        image = open_image(cluster, name, read_only=True)
-        lanes += [{"image": name, **read_lane(image, index * LANES + lane)} for lane in range(LANES)]
-        image.close()
-    cluster.shutdown()
+    for index, place in enumerate(places(texts)):
+        place.open(read_only=True)
+        for lane in range(index * LANES, (index + 1) * LANES):
+            whole, torn = sorted_into_ranges(place.pieces(lane), lane)
+            lanes.append({"place": place.name, "lane": lane, "whole": whole, "torn": torn})
+        place.close()
     print(json.dumps({"lanes": lanes}))
 
 

@@ -25,6 +25,9 @@ pub(super) fn text(fsid: Uuid, hosts: &[Host], spec: &CephSpec) -> String {
 auth service required = cephx
 auth client required = cephx
 osd pool default size = 3
+# The pools that gateways make.
+osd pool default pg num = 8
+osd pool default pgp num = 8
 osd pool default pg autoscale mode = off
 
 [mon]

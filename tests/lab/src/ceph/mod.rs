@@ -1,17 +1,21 @@
 //! A real Ceph cluster on the lab's hosts, made from nothing as a person would by hand: no images, no orchestrator.
 //!
 //! ```text
-//! ceph1  mon.ceph1  mgr.ceph1  osd.0  osd.1      pool `volumes`        three copies, one on each host
-//! ceph2  mon.ceph2  mgr.ceph2  osd.2  osd.3      pool `volumes-coded`  erasure-coded over OSDs, see [`Coded`]
-//! ceph3  mon.ceph3  mgr.ceph3  osd.4  osd.5
-//! client no daemon: writes numbered records to an image on each pool, see [`Writer`]
+//! ceph1  mon.ceph1  mgr.ceph1  osd.0  osd.1  mds.ceph1             pool `volumes`        three copies, one on each host
+//! ceph2  mon.ceph2  mgr.ceph2  osd.2  osd.3  mds.ceph2  rgw.ceph2  pool `volumes-coded`  erasure-coded over OSDs, see [`Coded`]
+//! ceph3  mon.ceph3  mgr.ceph3  osd.4  osd.5             rgw.ceph3  file system `shelf` and the pools of gateways
+//! client no daemon: writes numbered records to an image on each pool, to files and to objects, see [`Writer`]
 //! ```
+//! MDS and gateways are there where [`CephSpec`] asks for them.
+//!
 //! An OSD is bluestore on a plain file of its host. All keys are made once and given to the first monitors with their
 //! store, so that no daemon waits for another to be introduced to it. The admin's key is on all Ceph hosts and on no other.
 //!
 //! This room makes clusters and looks at them. It never upgrades one: that is the work of the programs under test.
 
 mod conf;
+mod gateways;
+mod mds;
 mod mgrs;
 mod mons;
 mod osds;
@@ -73,11 +77,23 @@ pub struct CephSpec {
     pub osd_mib: u64,
     /// The erasure-coded pool.
     pub coded: Coded,
+    /// How many MDS there are, on the first hosts: one serves the file system, the others stand by. Without any there is no file system.
+    pub mds: usize,
+    /// How many RADOS gateways there are, on the last hosts.
+    pub gateways: usize,
+}
+
+impl CephSpec {
+    /// With daemons of every kind: one MDS that serves and one that stands by, and two gateways.
+    #[must_use]
+    pub fn of_every_kind() -> Self {
+        Self { mds: 2, gateways: 2, ..Self::default() }
+    }
 }
 
 impl Default for CephSpec {
     fn default() -> Self {
-        Self { osds_per_host: 2, osd_mib: 4096, coded: Coded::default() }
+        Self { osds_per_host: 2, osd_mib: 4096, coded: Coded::default(), mds: 0, gateways: 0 }
     }
 }
 
@@ -123,13 +139,19 @@ impl Cluster {
         let first = self.admin();
         let osds = &self.osds;
         let conf = conf::text(self.fsid, &self.hosts, &self.spec);
-        let keys = mons::make_keys(first, &self.hosts, osds)?;
+        let keys = mons::make_keys(first, self)?;
         let monmap = mons::make_map(first, self.fsid, &self.hosts)?;
         // Everything of a host that needs no other host, on all hosts side by side.
         on_each(&self.hosts, |host| {
             conf::write(host, &conf, &keys)?;
             mons::start(host, &monmap, &keys)?;
             mgrs::prepare(host, &keys)?;
+            if self.has_mds(host) {
+                mds::prepare(host, &keys)?;
+            }
+            if self.has_gateway(host) {
+                gateways::prepare(host, &keys)?;
+            }
             osds.iter()
                 .filter(|osd| osd.host == host.name())
                 .try_for_each(|osd| osds::make_store(host, osd, &keys))
@@ -145,7 +167,61 @@ impl Cluster {
         })?;
         self.wait_until("all OSDs up", MAKE_LIMIT, |status| status.osds_up == osds.len())?;
         pools::make(first, &self.spec)?;
+        if self.spec.mds > 0 {
+            self.serve_files()?;
+        }
+        if self.spec.gateways > 0 {
+            self.serve_objects()?;
+        }
         self.wait_for_clean(MAKE_LIMIT)
+    }
+
+    /// Makes the file system, and waits until one MDS serves it and the others stand by.
+    fn serve_files(&self) -> Result<()> {
+        mds::make_file_system(self.admin())?;
+        let served: Vec<Host> = self.hosts.iter().filter(|host| self.has_mds(host)).cloned().collect();
+        on_each(&served, mds::start)?;
+        wait_for("the file system", MAKE_LIMIT, || {
+            let map = self.ask(&["fs", "dump"])?;
+            Ok(mds::is_served(&map, self.spec.mds))
+        })
+    }
+
+    /// Starts the gateways, one to make their pools and then the others, and gives the client a name to them.
+    fn serve_objects(&self) -> Result<()> {
+        for host in self.gateways() {
+            gateways::start(host)?;
+            wait_for("a gateway", MAKE_LIMIT, || gateways::answers(host))?;
+        }
+        gateways::make_user(self.admin())
+    }
+
+    fn gateways(&self) -> impl Iterator<Item = &Host> {
+        self.hosts.iter().filter(|host| self.has_gateway(host))
+    }
+
+    fn has_mds(&self, host: &Host) -> bool {
+        self.hosts.iter().take(self.spec.mds).any(|one| one.name() == host.name())
+    }
+
+    fn has_gateway(&self, host: &Host) -> bool {
+        self.hosts.iter().rev().take(self.spec.gateways).any(|one| one.name() == host.name())
+    }
+
+    /// How many daemons it has.
+    #[must_use]
+    pub fn daemons(&self) -> usize {
+        let hosts = self.hosts.len();
+        2 * hosts + self.osds.len() + self.spec.mds.min(hosts) + self.spec.gateways.min(hosts)
+    }
+
+    /// The kinds of daemons that a host has, as [`Cluster::ask`] names them.
+    #[must_use]
+    pub fn kinds_on(&self, host: &Host) -> Vec<&'static str> {
+        let mut kinds = vec!["mon", "mgr", "osd"];
+        kinds.extend(self.has_mds(host).then_some("mds"));
+        kinds.extend(self.has_gateway(host).then_some("rgw"));
+        kinds
     }
 
     /// Its hosts.

@@ -2,7 +2,8 @@
 
 use uuid::Uuid;
 
-use super::osds::Osd;
+use super::Cluster;
+use super::mds::FILE_SYSTEM;
 use super::pools::{CODED_POOL, POOL};
 use crate::error::{LabError, Result};
 use crate::host::Host;
@@ -34,20 +35,35 @@ impl Keys {
 }
 
 /// Makes a key for every daemon and client, with what it may do.
-pub(super) fn make_keys(host: &Host, hosts: &[Host], osds: &[Osd]) -> Result<Keys> {
-    let pools = format!("profile rbd pool={POOL}, profile rbd pool={CODED_POOL}");
+pub(super) fn make_keys(host: &Host, of: &Cluster) -> Result<Keys> {
+    let data = format!(
+        "profile rbd pool={POOL}, profile rbd pool={CODED_POOL}, allow rw tag cephfs data={FILE_SYSTEM}"
+    );
     let mut entities: Vec<(String, Vec<(&str, &str)>)> = vec![
         ("mon.".to_owned(), vec![("mon", "allow *")]),
         (
             "client.admin".to_owned(),
             vec![("mon", "allow *"), ("osd", "allow *"), ("mds", "allow *"), ("mgr", "allow *")],
         ),
-        ("client.writer".to_owned(), vec![("mon", "profile rbd"), ("osd", &pools)]),
+        (
+            "client.writer".to_owned(),
+            vec![("mon", "profile rbd, allow r"), ("osd", &data), ("mds", "allow rw")],
+        ),
     ];
     let of_mgr = vec![("mon", "allow profile mgr"), ("osd", "allow *"), ("mds", "allow *")];
-    entities.extend(hosts.iter().map(|host| (format!("mgr.{}", host.name()), of_mgr.clone())));
+    entities.extend(of.hosts.iter().map(|host| (format!("mgr.{}", host.name()), of_mgr.clone())));
     let of_osd = vec![("mon", "allow profile osd"), ("mgr", "allow profile osd"), ("osd", "allow *")];
-    entities.extend(osds.iter().map(|osd| (format!("osd.{}", osd.id), of_osd.clone())));
+    entities.extend(of.osds.iter().map(|osd| (format!("osd.{}", osd.id), of_osd.clone())));
+    let of_mds = vec![
+        ("mon", "allow profile mds"),
+        ("mgr", "allow profile mds"),
+        ("osd", "allow rwx"),
+        ("mds", "allow *"),
+    ];
+    let mds = of.hosts.iter().filter(|host| of.has_mds(host));
+    entities.extend(mds.map(|host| (format!("mds.{}", host.name()), of_mds.clone())));
+    let of_gateway = vec![("mon", "allow rw"), ("mgr", "allow rw"), ("osd", "allow rwx")];
+    entities.extend(of.gateways().map(|host| (format!("client.rgw.{}", host.name()), of_gateway.clone())));
 
     let mut script = "cd \"$(mktemp -d)\"; ceph-authtool --create-keyring all >/dev/null\n".to_owned();
     for (entity, caps) in entities {

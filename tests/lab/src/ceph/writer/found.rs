@@ -1,10 +1,10 @@
-//! What is on the images, as a new client reads it.
+//! What is in the cluster, as a new client reads it.
 
 use serde::Deserialize;
 
 use crate::error::{LabError, Result};
 
-/// All lanes of all images.
+/// All lanes of all places.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Found {
@@ -15,7 +15,7 @@ pub struct Found {
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Lane {
-    pub(super) image: String,
+    pub(super) place: String,
     pub(super) lane: u32,
     /// Records that are there byte for byte.
     pub(super) whole: Vec<(u64, u64)>,

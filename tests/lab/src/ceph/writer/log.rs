@@ -3,7 +3,7 @@
 use crate::error::{LabError, Result};
 
 /// As in the program.
-pub(super) const LANES_PER_IMAGE: u32 = 2;
+pub(super) const LANES_PER_PLACE: u32 = 2;
 
 /// One acknowledgement. Times are of the machine's clock, in microseconds of the epoch.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -23,7 +23,7 @@ pub struct Ack {
 pub struct Log {
     /// In the order of their arrival.
     pub acks: Vec<Ack>,
-    /// What librbd refused, as text; the lane ended there.
+    /// What was refused, as text; the lane ended there.
     pub errors: Vec<String>,
     /// Lane and time of each lane that ended because it was told to.
     pub ends: Vec<(u32, u64)>,

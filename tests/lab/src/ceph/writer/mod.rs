@@ -1,8 +1,9 @@
 //! A client that writes numbered records the whole time, and the judgement of what became of them.
 //!
-//! The program on the client is `recipes/ceph/numbered_records.py`: one image on each pool, two lanes in each image, in
-//! a lane one record after the other, each acknowledged by the cluster before the next is sent. [`Log`] reads what it
-//! has written down, [`Found`] what a new client then reads from the images, [`Verdict`] compares the two.
+//! The program on the client is `recipes/ceph/numbered_records.py`. It writes to an image on each pool, to the file system
+//! where there is one, and to a bucket where there are gateways; two lanes in each, in a lane one record after the other, each
+//! acknowledged by the cluster before the next is sent. [`Log`] reads what it has written down, [`Found`] what a new client
+//! then reads, [`Verdict`] compares the two.
 
 mod found;
 mod log;
@@ -10,7 +11,8 @@ mod verdict;
 
 use std::time::Duration;
 
-use super::{CODED_POOL, Cluster, POOL};
+use super::mds::FILE_SYSTEM;
+use super::{CODED_POOL, Cluster, POOL, gateways};
 use crate::command::wait_for;
 use crate::error::{LabError, Result};
 use crate::host::Host;
@@ -23,7 +25,7 @@ const PROGRAM_TEXT: &str = include_str!("../../../recipes/ceph/numbered_records.
 const PROGRAM: &str = "/usr/local/bin/numbered-records";
 const LOG: &str = "/var/log/numbered-records";
 const UNIT: &str = "numbered-records.service";
-/// Pause between two records of a lane: about a hundred records a second in all.
+/// Pause between two records of a lane of an image: about a hundred records a second in all. Files and objects come at a quarter of that pace.
 const EVERY_MS: u32 = 40;
 /// How long a record that is under way when the writer is told to end may still take.
 const END_LIMIT: Duration = Duration::from_secs(90);
@@ -34,34 +36,25 @@ const READ_LIMIT: Duration = Duration::from_secs(300);
 #[derive(Debug)]
 pub struct Writer {
     host: Host,
+    /// What the program calls the places that it writes to.
+    places: Vec<String>,
 }
 
 impl Writer {
-    /// Makes the images and starts to write, on the client of a cluster.
+    /// Makes what is written to, and starts to write, on the client of a cluster.
     ///
     /// # Errors
-    /// When there is no client, an image is refused, or no lane has a record acknowledged in time.
+    /// When there is no client, a place is refused, or no lane has a record acknowledged in time.
     pub fn start(cluster: &Cluster) -> Result<Self> {
         let host = cluster.client()?.clone();
         host.write(PROGRAM, PROGRAM_TEXT.as_bytes(), 0o755)?;
-        let [plain, coded] = images();
-        host.must(&[PROGRAM, "create", &plain, &format!("{coded}={CODED_POOL}")])?;
+        let places = places(cluster);
+        host.must(&with_places(&[PROGRAM, "create"], &places))?;
         let every = EVERY_MS.to_string();
         let limit = format!("--property=TimeoutStopSec={}", END_LIMIT.as_secs());
-        host.must(&[
-            "systemd-run",
-            "--quiet",
-            "--unit",
-            UNIT,
-            &limit,
-            PROGRAM,
-            "write",
-            LOG,
-            &every,
-            &plain,
-            &coded,
-        ])?;
-        let writer = Self { host };
+        let run = ["systemd-run", "--quiet", "--unit", UNIT, &limit, PROGRAM, "write", LOG, &every];
+        host.must(&with_places(&run, &places))?;
+        let writer = Self { host, places };
         writer.wait_for_acks(1, Duration::from_secs(60))?;
         Ok(writer)
     }
@@ -79,7 +72,7 @@ impl Writer {
     /// # Errors
     /// When they do not in time.
     pub fn wait_for_acks(&self, more: u64, limit: Duration) -> Result<()> {
-        let lanes = u32::try_from(images().len()).unwrap_or_default() * log::LANES_PER_IMAGE;
+        let lanes = u32::try_from(self.places.len()).unwrap_or_default() * log::LANES_PER_PLACE;
         let highest = |log: &Log| (0..lanes).map(|lane| log.highest(lane)).collect::<Vec<_>>();
         let from = if self.host.run(&["test", "-e", LOG])?.status.success() {
             highest(&self.log()?)
@@ -104,7 +97,7 @@ impl Writer {
     /// Ends the writing, reads everything back with a new client, and judges.
     ///
     /// # Errors
-    /// When the writer does not end, or the images cannot be read.
+    /// When the writer does not end, or a place cannot be read.
     pub fn finish(self) -> Result<Verdict> {
         let output =
             self.host.run_within(&["systemctl", "stop", UNIT], END_LIMIT + Duration::from_secs(30))?;
@@ -112,8 +105,7 @@ impl Writer {
             return Err(crate::command::failed("end of the writer".to_owned(), output.status, &output));
         }
         let log = self.log()?;
-        let [plain, coded] = images();
-        let output = self.host.run_within(&[PROGRAM, "read", &plain, &coded], READ_LIMIT)?;
+        let output = self.host.run_within(&with_places(&[PROGRAM, "read"], &self.places), READ_LIMIT)?;
         if !output.status.success() {
             return Err(crate::command::failed(
                 "reading the records back".to_owned(),
@@ -125,7 +117,21 @@ impl Writer {
     }
 }
 
-/// The images as `POOL/NAME`; both have their names in the pool with copies.
-fn images() -> [String; 2] {
-    ["plain", "coded"].map(|image| format!("{POOL}/{image}"))
+/// What there is to write to, as the program takes it. Both images have their names in the pool with copies.
+fn places(cluster: &Cluster) -> Vec<String> {
+    let mut places = vec![format!("rbd:{POOL}/plain"), format!("rbd:{POOL}/coded={CODED_POOL}")];
+    if cluster.spec().mds > 0 {
+        places.push(format!("fs:{FILE_SYSTEM}"));
+    }
+    let gateways: Vec<String> =
+        cluster.gateways().map(|host| format!("{}:{}", host.address(), gateways::PORT)).collect();
+    if !gateways.is_empty() {
+        let (key, secret) = gateways::USER;
+        places.push(format!("s3:{key}:{secret}@{}/records", gateways.join(",")));
+    }
+    places
+}
+
+fn with_places<'a>(words: &[&'a str], places: &'a [String]) -> Vec<&'a str> {
+    words.iter().copied().chain(places.iter().map(String::as_str)).collect()
 }

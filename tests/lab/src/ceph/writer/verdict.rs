@@ -8,8 +8,8 @@ use super::log::Log;
 /// The longest time of a lane without an acknowledgement.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Stall {
-    /// The image.
-    pub image: String,
+    /// Where: an image, a file system or a bucket.
+    pub place: String,
     /// The lane.
     pub lane: u32,
     /// The acknowledgement that it began with, in microseconds of the epoch.
@@ -21,19 +21,19 @@ pub struct Stall {
 /// What was written, acknowledged, and is there.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Verdict {
-    /// Records that are on disk, whole.
+    /// Records that are there, whole.
     pub written: u64,
     /// Records that the cluster has acknowledged.
     pub acknowledged: u64,
-    /// Acknowledged, and not there: image, lane and number.
+    /// Acknowledged, and not there: place, lane and number.
     pub lost: Vec<(String, u32, u64)>,
     /// There, and the one before it in the lane is not, though that one was acknowledged before this was sent.
     pub reordered: Vec<(String, u32, u64)>,
     /// Places that hold something else than their record.
     pub torn: u64,
-    /// What librbd refused, and lanes that did not end as they were told.
+    /// What was refused, and lanes that did not end as they were told.
     pub errors: Vec<String>,
-    /// The longest stall of each image.
+    /// The longest stall of each place.
     pub stalls: Vec<Stall>,
 }
 
@@ -49,7 +49,7 @@ impl Verdict {
     }
 
     fn add(&mut self, log: &Log, lane: &Lane) {
-        let name = |number: u64| (lane.image.clone(), lane.lane, number);
+        let name = |number: u64| (lane.place.clone(), lane.lane, number);
         self.written += lane.written();
         self.torn += count(&lane.torn);
         self.acknowledged += u64::try_from(log.of(lane.lane).count()).unwrap_or(u64::MAX);
@@ -57,16 +57,16 @@ impl Verdict {
             .extend(log.of(lane.lane).map(|ack| ack.number).filter(|number| !lane.has(*number)).map(name));
         self.reordered.extend(lane.without_predecessor().map(name));
         let Some(ended) = log.ends.iter().find(|(of, _)| *of == lane.lane).map(|(_, at)| *at) else {
-            self.errors.push(format!("lane {} of {} did not end as it was told to", lane.lane, lane.image));
+            self.errors.push(format!("lane {} of {} did not end as it was told to", lane.lane, lane.place));
             return;
         };
         // The time from the last acknowledgement to the end of the lane counts too: it may have hung there.
         let times: Vec<u64> = log.of(lane.lane).map(|ack| ack.acked_us).chain([ended]).collect();
         for pair in times.windows(2) {
-            let (image, of) = (lane.image.clone(), lane.lane);
+            let (place, of) = (lane.place.clone(), lane.lane);
             let stall =
-                Stall { image, lane: of, from_us: pair[0], ms: pair[1].saturating_sub(pair[0]) / 1000 };
-            match self.stalls.iter_mut().find(|known| known.image == stall.image) {
+                Stall { place, lane: of, from_us: pair[0], ms: pair[1].saturating_sub(pair[0]) / 1000 };
+            match self.stalls.iter_mut().find(|known| known.place == stall.place) {
                 Some(known) if known.ms < stall.ms => *known = stall,
                 Some(_) => {}
                 None => self.stalls.push(stall),
@@ -99,17 +99,17 @@ impl fmt::Display for Verdict {
         writeln!(f, "writes reordered: {}{}", self.reordered.len(), first_of(&self.reordered))?;
         writeln!(f, "writes torn: {}", self.torn)?;
         for stall in &self.stalls {
-            let Stall { image, lane, from_us, ms } = stall;
+            let Stall { place, lane, from_us, ms } = stall;
             let (seconds, millis) = (from_us / 1_000_000, from_us / 1000 % 1000);
-            writeln!(f, "longest stall of {image}: {ms} ms (lane {lane}, from {seconds}.{millis:03})")?;
+            writeln!(f, "longest stall of {place}: {ms} ms (lane {lane}, from {seconds}.{millis:03})")?;
         }
         self.errors.iter().try_for_each(|error| writeln!(f, "client's error: {error}"))
     }
 }
 
 fn first_of(records: &[(String, u32, u64)]) -> String {
-    records.first().map_or_else(String::new, |(image, lane, number)| {
-        format!(" (the first: record {number} of lane {lane} of {image})")
+    records.first().map_or_else(String::new, |(place, lane, number)| {
+        format!(" (the first: record {number} of lane {lane} of {place})")
     })
 }
 
@@ -130,7 +130,7 @@ mod tests {
     }
 
     fn found(whole: &[(u64, u64)], torn: &[(u64, u64)]) -> Found {
-        let lane = Lane { image: "p/i".to_owned(), lane: 0, whole: whole.to_vec(), torn: torn.to_vec() };
+        let lane = Lane { place: "p/i".to_owned(), lane: 0, whole: whole.to_vec(), torn: torn.to_vec() };
         Found { lanes: vec![lane] }
     }
 

@@ -1,0 +1,71 @@
+//! Metadata servers, and the file system that they serve.
+
+use serde_json::{Value, json};
+
+use super::mons::Keys;
+use super::pools;
+use crate::error::Result;
+use crate::host::Host;
+
+/// The file system.
+pub(super) const FILE_SYSTEM: &str = "shelf";
+const POOLS: [&str; 2] = ["shelf-metadata", "shelf-data"];
+const POOL_GROUPS: u32 = 8;
+
+/// Gives a host's MDS its key.
+pub(super) fn prepare(host: &Host, keys: &Keys) -> Result<()> {
+    let name = host.name();
+    let path = format!("/var/lib/ceph/mds/ceph-{name}/keyring");
+    host.write(&path, keys.of(&format!("mds.{name}"))?.as_bytes(), 0o600)?;
+    host.sh(&format!("chown -R ceph:ceph /var/lib/ceph/mds/ceph-{name}"))?;
+    Ok(())
+}
+
+/// Makes the file system, which waits for an MDS.
+pub(super) fn make_file_system(admin: &Host) -> Result<()> {
+    let [metadata, data] = POOLS;
+    let pool = |name: &str| json!({"prefix": "osd pool create", "pool": name, "pg_num": POOL_GROUPS, "pgp_num": POOL_GROUPS});
+    let made = json!({"prefix": "fs new", "fs_name": FILE_SYSTEM, "metadata": metadata, "data": data});
+    pools::command_all(admin, &[pool(metadata), pool(data), made])?;
+    Ok(())
+}
+
+/// Starts a host's MDS.
+pub(super) fn start(host: &Host) -> Result<()> {
+    host.must(&["systemctl", "enable", "--quiet", "--now", &format!("ceph-mds@{}", host.name())])?;
+    Ok(())
+}
+
+/// Whether one of so many MDS serves the file system and the others stand by, or how they stand.
+pub(super) fn is_served(map: &Value, mds: usize) -> std::result::Result<(), String> {
+    let of = |list: &Value| -> Vec<String> {
+        let each = list.as_object().map(|by_gid| by_gid.values().collect::<Vec<_>>());
+        let each = each.or_else(|| list.as_array().map(|all| all.iter().collect())).unwrap_or_default();
+        each.into_iter().map(|one| one["state"].as_str().unwrap_or_default().to_owned()).collect()
+    };
+    let serving = of(&map["filesystems"][0]["mdsmap"]["info"]);
+    let standing_by = of(&map["standbys"]);
+    if serving == ["up:active"] && standing_by.len() + 1 == mds {
+        return Ok(());
+    }
+    Err(format!("serving: {serving:?}, standing by: {standing_by:?}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_file_system_is_served_when_one_is_active_and_the_others_stand_by() {
+        let map = |state: &str| {
+            json!({
+                "standbys": [{"name": "b", "state": "up:standby"}],
+                "filesystems": [{"mdsmap": {"info": {"gid_4101": {"name": "a", "state": state}}}}],
+            })
+        };
+        assert_eq!(is_served(&map("up:active"), 2), Ok(()));
+        assert!(is_served(&map("up:active"), 3).is_err());
+        assert!(is_served(&map("up:replay"), 2).unwrap_err().contains("up:replay"));
+        assert!(is_served(&json!({"standbys": [], "filesystems": []}), 1).is_err());
+    }
+}
