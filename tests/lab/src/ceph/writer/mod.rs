@@ -56,6 +56,8 @@ impl Writer {
         host.must(&with_places(&run, &places))?;
         let writer = Self { host, places };
         writer.wait_for_acks(1, Duration::from_secs(60))?;
+        // With the first object gateways make the last of their pools.
+        cluster.wait_for_clean(Duration::from_secs(60))?;
         Ok(writer)
     }
 
