@@ -6,32 +6,36 @@ use replank_core::run::{Phase, RunView};
 use replank_e2e::cluster_proof::{flags, required, running};
 use replank_e2e::{CephFleet, Field, FieldSpec, RunRef};
 use replank_lab::Host;
-use replank_lab::ceph::Writer;
+use replank_lab::ceph::{Pair, Writer};
 use std::time::{Duration, Instant};
 
 /// One part of the voyage: packages are installed on a busy machine, or a wave settles.
 const LIMIT: Duration = Duration::from_secs(600);
+/// Until `why` says what holds the run up: what goes before it may be a whole wave.
+const WORD: Duration = Duration::from_secs(180);
 /// That nothing happens is watched for so long: several questions to the cluster, and more than one wave would take.
 const STILL: Duration = Duration::from_secs(12);
 const MON_PORTS: [u16; 2] = [3300, 6789];
 
 /// P4, P7, P8, P10: the operator's own flag, a MON that does not rejoin, OSDs of other hosts that die during a wave and before the next one, the coordinator
-/// killed in the middle of a wave, a new daemon that does not start. The client loses nothing, and the cluster has its flags as they were.
+/// killed in the middle of a wave, a new daemon that does not start, nobody who would take over from an MDS. The client loses nothing, and the cluster has its flags as they were.
 #[test]
 fn a_voyage_under_attack() -> Result<()> {
-    let mut field = Field::up(&FieldSpec::ceph("t-ceph-attacks"))?;
+    let mut field = Field::up(&FieldSpec::ceph_of_every_kind("t-ceph-attacks", Pair::default()))?;
     let writer = Writer::start(field.cluster()?)?;
     // The plan wants the same flag, and it was here before.
     field.cluster()?.admin().must(&["ceph", "osd", "set", "noout"])?;
     let before = flags(&field)?;
     let plan = field.plan_ceph(&CephFleet::default())?;
+    let holder = rank_holder(&field)?;
     let run = field.apply(&plan)?;
 
     a_mon_does_not_rejoin(&field, &run)?;
     an_osd_of_another_host_dies_during_a_wave(&field, &run)?;
     an_osd_is_down_before_a_wave(&field, &run)?;
     the_coordinator_dies_in_a_wave(&mut field, &run)?;
-    a_new_daemon_does_not_start(&field, &run)?;
+    a_new_daemon_does_not_start(&field, &run, |field| nobody_stands_by(field, &holder))?;
+    the_last_mds_is_waited_for(&field, &run, &holder)?;
 
     let view = field.sail(&run, LIMIT)?;
     ensure!(view.phase == Phase::Completed, "the run ended {}", view.phase);
@@ -40,7 +44,11 @@ fn a_voyage_under_attack() -> Result<()> {
     ensure!(before.contains("noout"), "the operator's flag is not among {before}");
     ensure!(required(&field)? == "pacific", "the cluster requires {}", required(&field)?);
     let running = running(&field)?;
-    ensure!(running.len() == 12 && running.iter().all(|daemon| daemon.version == "16.2.15"), "{running:?}");
+    ensure!(
+        running.len() == field.cluster()?.daemons()
+            && running.iter().all(|daemon| daemon.version == "16.2.15"),
+        "{running:?}"
+    );
     field.cluster()?.wait_for_clean(Duration::from_secs(60))?;
     let verdict = writer.finish()?;
     println!("{verdict}");
@@ -130,8 +138,12 @@ fn the_coordinator_dies_in_a_wave(field: &mut Field, run: &RunRef) -> Result<()>
 }
 
 /// The second OSD of ceph3 cannot start any more once it has stopped: the step fails with what its log says, the other one is up and new, and no
-/// step follows. Mended and tried again, the run goes on.
-fn a_new_daemon_does_not_start(field: &Field, run: &RunRef) -> Result<()> {
+/// step follows. Mended and tried again, the run goes on; `meanwhile` happens while it is held.
+fn a_new_daemon_does_not_start(
+    field: &Field,
+    run: &RunRef,
+    meanwhile: impl Fn(&Field) -> Result<()>,
+) -> Result<()> {
     let osds = field.cluster()?.osds_of("ceph3");
     // The other one was down a while ago, and came back with what had been installed by then.
     let (other, broken) = (osds[0], osds[1]);
@@ -153,8 +165,44 @@ fn a_new_daemon_does_not_start(field: &Field, run: &RunRef) -> Result<()> {
     ensure!(owned.contains("noscrub"), "the flags were given back in the middle of a wave: {owned}");
     stands_still(field, run, "ceph3.verify")?;
     host.sh(&format!("mv {key}.away {key}"))?;
+    meanwhile(field)?;
     field.replank(&["retry", &run.0, "ceph3.restart-osds"])?;
     Ok(())
+}
+
+/// Who held the file system's rank when it was planned, and is to come last, gives it away and is gone.
+fn nobody_stands_by(field: &Field, holder: &str) -> Result<()> {
+    let host = field.lab.host(holder)?;
+    host.sh(&format!(
+        "systemctl mask --quiet --runtime ceph-mds@{holder}; systemctl stop ceph-mds@{holder}"
+    ))?;
+    until(Duration::from_secs(60), "another MDS holds the rank", || {
+        let now = rank_holder(field)?;
+        Ok(!now.is_empty() && now != holder)
+    })
+}
+
+/// The other MDS serves the file system now, and it comes first: it is not stopped while nobody would take over, and once somebody does the run goes on.
+fn the_last_mds_is_waited_for(field: &Field, run: &RunRef, holder: &str) -> Result<()> {
+    let now = rank_holder(field)?;
+    let why = why_says(field, run, "the MDS that nobody would take over from", |why| {
+        why.contains(&format!("mds.{now} holds rank 0 of the file system shelf"))
+    })?;
+    println!("-- no MDS stands by:\n{why}");
+    stands_still(field, run, &format!("{now}.restart-mds"))?;
+    field.lab.host(holder)?.sh(&format!(
+        "systemctl unmask --quiet --runtime ceph-mds@{holder}; systemctl start ceph-mds@{holder}"
+    ))?;
+    Ok(())
+}
+
+/// The MDS that serves the file system, by name; none while nobody does.
+fn rank_holder(field: &Field) -> Result<String> {
+    let map = field.cluster()?.ask(&["fs", "dump"])?;
+    let serving =
+        map["filesystems"][0]["mdsmap"]["info"].as_object().context("the file system has no MDS")?;
+    let active = serving.values().find(|one| one["state"] == "up:active");
+    Ok(active.and_then(|one| one["name"].as_str()).unwrap_or_default().to_owned())
 }
 
 fn osds_up(field: &Field) -> Result<usize> {
@@ -182,7 +230,7 @@ fn until(limit: Duration, what: &str, holds: impl Fn() -> Result<bool>) -> Resul
 
 /// Waits until `why` has `what`.
 fn why_says(field: &Field, run: &RunRef, what: &str, says: impl Fn(&str) -> bool) -> Result<String> {
-    let deadline = Instant::now() + Duration::from_secs(90);
+    let deadline = Instant::now() + WORD;
     loop {
         let why = field.replank(&["why", &run.0])?;
         if says(&why) {

@@ -46,8 +46,8 @@ READ = 4 << 20
 MAGIC = b"numbered"
 ZEROS = bytes(RECORD)
 EMPTY = bytes(READ)
-# What is a file or an object costs more than a piece of an image.
-SLOWER = 4
+# What is a file or an object costs many times what a piece of an image does.
+SLOWER = 10
 # A gateway that does not answer for so long is left for the other one.
 GATEWAY_S = 10
 # And when none answers for so long, the client says so.

@@ -25,7 +25,7 @@ const PROGRAM_TEXT: &str = include_str!("../../../recipes/ceph/numbered_records.
 const PROGRAM: &str = "/usr/local/bin/numbered-records";
 const LOG: &str = "/var/log/numbered-records";
 const UNIT: &str = "numbered-records.service";
-/// Pause between two records of a lane of an image: about a hundred records a second in all. Files and objects come at a quarter of that pace.
+/// Pause between two records of a lane of an image: about a hundred records a second in all. Files and objects come at a tenth of that pace.
 const EVERY_MS: u32 = 40;
 /// How long a record that is under way when the writer is told to end may still take.
 const END_LIMIT: Duration = Duration::from_secs(90);
