@@ -79,3 +79,32 @@ fn one_is_back_when_the_cluster_knows_it_and_every_rank_is_served() {
     let rejoins = map(|dump| dump["filesystems"][1]["mdsmap"]["info"]["gid_3"]["state"] = json!("up:rejoin"));
     assert_eq!(are_back(&rejoins, &of(&["e"])).len(), 1);
 }
+
+/// Real ones, of which one MDS serves and the other stands by, is being restarted, or has just given its rank away.
+#[test]
+fn real_file_systems_are_judged_by_what_they_told() {
+    let read = |name: &str, text: &str| MdsMap::read(name, text.as_bytes()).unwrap();
+    for (name, text, serves, stands_by) in [
+        ("nautilus", include_str!("testdata/recorded/file-system/nautilus-served.json"), "ceph2", "ceph1"),
+        ("pacific", include_str!("testdata/recorded/file-system/pacific-served.json"), "ceph2", "ceph1"),
+        ("reef", include_str!("testdata/recorded/file-system/reef-served.json"), "ceph1", "ceph2"),
+    ] {
+        let map = read(name, text);
+        let [shelf] = map.filesystems.as_slice() else { panic!("{name}: {map:?}") };
+        assert_eq!((shelf.max_mds, shelf.may_follow, shelf.holders[serves]), (1, false, 0), "{name}");
+        for one in [serves, stands_by] {
+            assert!(may_stop(&map, &of(&[one])).is_empty(), "{name}: {one}");
+        }
+        let gone = format!(
+            "mds.{serves} holds rank 0 of the file system shelf, and no other MDS stands by to take it over"
+        );
+        assert_eq!(said(&may_stop(&map, &of(&[serves, stands_by]))), [gone], "{name}");
+        assert!(are_back(&map, &of(&[serves, stands_by])).is_empty(), "{name}");
+    }
+    let alone = read("pacific", include_str!("testdata/recorded/file-system/pacific-nobody-stands-by.json"));
+    assert_eq!(may_stop(&alone, &of(&["ceph2"])).len(), 1);
+    assert_eq!(said(&are_back(&alone, &of(&["ceph1"]))), ["mds.ceph1 is not in the map of MDS yet"]);
+    let rejoins = read("reef", include_str!("testdata/recorded/file-system/reef-rejoin.json"));
+    let waits = ["rank 0 of the file system shelf is not active: mds.ceph1, which holds it, is up:rejoin"];
+    assert_eq!(said(&may_stop(&rejoins, &of(&[]))), waits);
+}
