@@ -33,7 +33,7 @@ pub fn running(field: &Field) -> Result<Vec<Running>> {
             let name = socket.trim_start_matches("/run/ceph/ceph-").trim_end_matches(".asok");
             // Gateways put their pid and a number behind their name.
             let daemon = match name.strip_prefix("client.") {
-                Some(_) => name.trim_end_matches(|last: char| last.is_ascii_digit() || last == '.'),
+                Some(_) => name.rsplitn(3, '.').nth(2).unwrap_or(name),
                 None => name,
             };
             found.push(Running {
