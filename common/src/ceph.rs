@@ -2,6 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 use std::fmt;
+use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
 /// The kinds of daemons.
@@ -36,7 +37,19 @@ impl CephKind {
             Self::Rgw => "client",
         }
     }
+
+    /// The directory of the data directories of all of the kind.
+    pub fn directory(self) -> PathBuf {
+        Path::new("/var/lib/ceph").join(match self {
+            Self::Mon | Self::Mgr | Self::Osd | Self::Mds => self.as_str(),
+            Self::Rgw => "radosgw",
+        })
+    }
 }
+
+/// The name of every cluster that replank changes. One that is called otherwise has files of its own,
+/// directories and words to its units; the preflight refuses it.
+pub const CLUSTER: &str = "ceph";
 
 /// Gateways are called by one of these two behind `client.`: what `ceph-deploy` and later tools make, and what Hammer's manual and init script ask for
 /// (ceph 0.94, src/init-radosgw.sysv: `PREFIX='client.radosgw.'`).
@@ -93,6 +106,25 @@ impl CephDaemon {
             CephKind::Rgw => "radosgw",
         };
         format!("ceph-{template}@{}.service", self.instance())
+    }
+
+    /// Where its data is, in a cluster of the usual name.
+    pub fn data_directory(&self) -> PathBuf {
+        self.kind.directory().join(format!("{CLUSTER}-{}", self.instance()))
+    }
+
+    /// A value of `ceph.conf` as the daemon reads it, with what stands for its names filled in.
+    pub fn filled(&self, value: &str) -> String {
+        value
+            .replace("$cluster", CLUSTER)
+            .replace("$type", self.kind.entity_type())
+            .replace("$name", &self.entity())
+            .replace("$id", &self.instance())
+    }
+
+    /// Whether this value of `setuser match path` has the daemon ask its own directory whom to run as (ceph 10.2, src/global/global_init.cc).
+    pub fn is_matched_by(&self, value: &str) -> bool {
+        Path::new(self.filled(value).trim_end_matches('/')) == self.data_directory()
     }
 
     /// The number of an OSD; `None` of every other kind.
@@ -267,6 +299,17 @@ mod tests {
             names("rgw.radosgw.gateway"),
             told("client.radosgw.gateway", "ceph-radosgw@radosgw.gateway.service", "radosgw.gateway")
         );
+    }
+
+    #[test]
+    fn a_daemon_is_matched_by_its_own_directory_and_by_no_other() {
+        let is = |name: &str, value: &str| name.parse::<CephDaemon>().unwrap().is_matched_by(value);
+        let usual = "/var/lib/ceph/$type/$cluster-$id/";
+        assert!(is("osd.3", usual) && is("mon.a", usual) && is("osd.3", "/var/lib/ceph/osd/ceph-3"));
+        assert!(!is("rgw.zone", usual) && !is("osd.3", "/var/lib/ceph/osd/ceph-33") && !is("osd.3", ""));
+        for name in ["rgw.zone", "rgw.radosgw.gateway"] {
+            assert!(is(name, "/var/lib/ceph/radosgw/$cluster-$id") && !is(name, "/var/lib/ceph/radosgw"));
+        }
     }
 
     #[test]

@@ -3,7 +3,7 @@
 use super::Errors;
 use crate::host::Host;
 use crate::host::ceph::conf::{self, CONF};
-use crate::host::ceph::{daemons, data_directory, devices, homeless_gateways, nobodys, other_clusters};
+use crate::host::ceph::{daemons, devices, homeless_gateways, nobodys, other_clusters};
 use crate::host::owners::{Owner, Tree};
 use crate::host::proc;
 use crate::readings::of_daemon;
@@ -69,7 +69,7 @@ fn fact(host: &Host, name: &CephDaemon, errors: &mut Errors) -> Option<CephDaemo
     if !seen.detail.is_empty() {
         errors.add(name.to_string(), &seen.detail);
     }
-    let data = host.at(data_directory(name));
+    let data = host.at(name.data_directory());
     let owner = |path: &Path| std::fs::metadata(path).ok().map(|found| (found.uid(), found.gid()));
     let is_osd = name.kind == CephKind::Osd;
     let text = |file: &str| std::fs::read_to_string(data.join(file)).ok().map(|text| text.trim().to_owned());
@@ -93,14 +93,14 @@ fn fact(host: &Host, name: &CephDaemon, errors: &mut Errors) -> Option<CephDaemo
 }
 
 fn files(host: &Host, name: &CephDaemon) -> Option<u64> {
-    let directory = data_directory(name);
+    let directory = name.data_directory();
     let base = directory.parent()?;
     Tree::open(host, base, directory.strip_prefix(base).ok()?).ok()?.about()
 }
 
 fn behind(host: &Host, name: &CephDaemon, errors: &mut Errors) -> Vec<CephBehindFact> {
     let user = conf::user(host);
-    let found = errors.keep(&format!("links of {name}"), devices::leads(host, &data_directory(name)));
+    let found = errors.keep(&format!("links of {name}"), devices::leads(host, &name.data_directory()));
     let fact = |lead: devices::Leads| CephBehindFact {
         device: matches!(lead.behind.kind(), FileType::BlockDevice | FileType::CharacterDevice),
         owner: (lead.behind.owner().uid, lead.behind.owner().gid),

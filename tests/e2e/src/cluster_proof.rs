@@ -32,10 +32,8 @@ pub fn running(field: &Field) -> Result<Vec<Running>> {
                 serde_json::from_str(answer).with_context(|| format!("{}: {line}", host.name()))?;
             let name = socket.trim_start_matches("/run/ceph/ceph-").trim_end_matches(".asok");
             // Gateways put their pid and a number behind their name.
-            let daemon = match name.strip_prefix("client.") {
-                Some(_) => name.rsplitn(3, '.').nth(2).unwrap_or(name),
-                None => name,
-            };
+            let is_gateway = name.starts_with("client.");
+            let daemon = if is_gateway { name.rsplitn(3, '.').nth(2).unwrap_or(name) } else { name };
             found.push(Running {
                 host: host.name().to_owned(),
                 daemon: daemon.to_owned(),

@@ -50,7 +50,7 @@ enum Verb {
         #[arg(long, default_value_t = 3)]
         guests: usize,
         /// How many hosts for Ceph, with a cluster on them and a client that writes to it
-        #[arg(long, value_name = "N", default_value_t = 0)]
+        #[arg(long, value_name = "N", default_value_t = 0, requires = "ceph")]
         ceph: usize,
         /// How the cluster spreads its erasure-coded pool: whether a whole host may stop, or one OSD at a time
         #[arg(long, value_enum, default_value = "host-at-a-time", requires = "ceph")]
@@ -59,10 +59,10 @@ enum Verb {
         #[arg(long, value_enum, default_value = "nautilus", requires = "ceph")]
         release: From,
         /// How many MDS the cluster has; with any it has a file system
-        #[arg(long, value_name = "N", default_value_t = 0)]
+        #[arg(long, value_name = "N", default_value_t = 0, requires = "ceph")]
         mds: usize,
         /// How many RADOS gateways the cluster has
-        #[arg(long, value_name = "N", default_value_t = 0)]
+        #[arg(long, value_name = "N", default_value_t = 0, requires = "ceph")]
         gateways: usize,
         /// A directory that hosts see read-only at /srv/repo; for Ceph hosts, the packages of the next release if none is given
         #[arg(long, value_name = "DIR")]

@@ -29,7 +29,7 @@ use super::answer::{change, failure, file_refusal, refusal, systemd_failure, sys
 use super::{ActError, Failure, Host, Perform, Progress, Report, Standing};
 use crate::codes;
 use crate::host::ceph::devices::{Leads, is_given_at_boot, leads};
-use crate::host::ceph::{Daemon, Identity, conf, data_directory};
+use crate::host::ceph::{Daemon, Identity, conf};
 use crate::host::owners::{Owner, Tree, TreeError};
 use crate::host::{notes, proc};
 use replank_common::action::CephOwn;
@@ -107,7 +107,7 @@ impl<'a> Own<'a> {
     }
 
     fn directory(self) -> PathBuf {
-        data_directory(&self.of.daemon)
+        self.of.daemon.data_directory()
     }
 
     fn tree(self) -> Result<Tree, TreeError> {

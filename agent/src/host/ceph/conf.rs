@@ -1,12 +1,10 @@
 //! What `ceph.conf` says on this host.
 
-use super::data::{CLUSTER, data_directory};
 use crate::host::Host;
 use crate::host::owners::Owner;
 use replank_common::ceph::CephDaemon;
 use replank_conf::{Dialect, Document, Found, Setting, Value};
 use std::collections::BTreeMap;
-use std::path::Path;
 
 pub const CONF: &str = "/etc/ceph/ceph.conf";
 
@@ -35,7 +33,7 @@ pub fn user(host: &Host) -> Option<Owner> {
     Some(Owner { uid: fields.next()?.parse().ok()?, gid: fields.next()?.parse().ok()? })
 }
 
-/// What `ceph.conf` says to the daemon of this key, its own section before its kind's and `[global]`, with what stands for its names filled in. `None`: nothing.
+/// What `ceph.conf` says to the daemon of this key, its own section before its kind's and `[global]`. `None`: nothing.
 ///
 /// # Errors
 /// `ceph.conf` cannot be read.
@@ -44,14 +42,7 @@ pub(super) fn said_to(host: &Host, daemon: &CephDaemon, key: &str) -> std::io::R
     let (kind, entity) = (daemon.kind.entity_type(), daemon.entity());
     let value =
         [entity.as_str(), kind, "global"].iter().find_map(|section| said.get(&format!("{section}/{key}")));
-    let filled = |value: &String| {
-        value
-            .replace("$cluster", CLUSTER)
-            .replace("$type", kind)
-            .replace("$name", &entity)
-            .replace("$id", &daemon.instance())
-    };
-    Ok(value.map(filled))
+    Ok(value.cloned())
 }
 
 /// Whether a start of the daemon asks its own data directory whom it shall run as: `setuser match path` (ceph 10.2, src/global/global_init.cc).
@@ -59,8 +50,8 @@ pub(super) fn said_to(host: &Host, daemon: &CephDaemon, key: &str) -> std::io::R
 /// # Errors
 /// `ceph.conf` cannot be read.
 pub fn is_matched(host: &Host, daemon: &CephDaemon) -> std::io::Result<bool> {
-    let path = said_to(host, daemon, "setuser_match_path")?;
-    Ok(path.is_some_and(|path| Path::new(path.trim_end_matches('/')) == data_directory(daemon)))
+    let value = said_to(host, daemon, "setuser_match_path")?;
+    Ok(value.is_some_and(|value| daemon.is_matched_by(&value)))
 }
 
 #[cfg(test)]

@@ -5,7 +5,6 @@
 //! file either: `pid file` is empty unless somebody sets it (src/common/config_opts.h), and src/init-radosgw.sysv does not. It is found by its command line alone.
 
 use super::conf;
-use super::data::CLUSTER;
 use crate::guests::processes::arguments;
 use crate::host::Host;
 use crate::host::command::Command;
@@ -13,7 +12,7 @@ use crate::host::proc::{self, ProcessId};
 use crate::host::systemd::SystemdError;
 use procfs::process::Process;
 use replank_ceph::documents::version_number;
-use replank_common::ceph::{CephDaemon, CephKind};
+use replank_common::ceph::{CLUSTER, CephDaemon, CephKind};
 use replank_common::version::Version;
 use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
 use std::fs::{DirEntry, Metadata};
@@ -138,6 +137,7 @@ impl<'h> Daemon<'h> {
     /// (src/common/config_opts.h `log_file`; src/rgw/rgw_main.cc `--log-file`).
     fn log(&self) -> Option<PathBuf> {
         let said = conf::said_to(self.host, self.name, "log_file").ok().flatten();
+        let said = said.map(|value| self.name.filled(&value));
         let usual =
             ["ceph", "radosgw"].map(|of| format!("/var/log/{of}/{CLUSTER}-{}.log", self.name.entity()));
         let written = |path: String| {

@@ -1,24 +1,12 @@
 //! The daemons of this host, by their data directories.
 
 use crate::host::Host;
-use replank_common::ceph::{CephDaemon, CephKind};
+use replank_common::ceph::{CLUSTER, CephDaemon, CephKind};
 use std::collections::{BTreeMap, BTreeSet};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
-/// The name of every cluster that replank changes. One that is called otherwise has files of its own,
-/// directories and words to its units; the preflight refuses it.
-pub(super) const CLUSTER: &str = "ceph";
 /// Where a host says how its cluster is called, for the units of its daemons (ceph 10.2, systemd/ceph-osd@.service).
 const NAMING: [&str; 2] = ["/etc/default/ceph", "/etc/sysconfig/ceph"];
-
-/// The directory of a kind's data directories.
-fn place(kind: CephKind) -> PathBuf {
-    let directory = match kind {
-        CephKind::Rgw => "radosgw",
-        CephKind::Mon | CephKind::Mgr | CephKind::Osd | CephKind::Mds => kind.as_str(),
-    };
-    Path::new("/var/lib/ceph").join(directory)
-}
 
 /// What is called as data directories are, `<cluster>-<instance>`.
 struct Data {
@@ -30,7 +18,7 @@ struct Data {
 
 fn data(host: &Host) -> impl Iterator<Item = Data> {
     CephKind::ALL.into_iter().flat_map(move |kind| {
-        let directory = place(kind);
+        let directory = kind.directory();
         let entries = std::fs::read_dir(host.at(&directory)).into_iter().flatten();
         entries.filter_map(move |entry| {
             let name = entry.ok()?.file_name().into_string().ok()?;
@@ -65,11 +53,6 @@ pub fn other_clusters(host: &Host) -> BTreeMap<PathBuf, String> {
 pub fn nobodys(host: &Host) -> BTreeSet<PathBuf> {
     let unknown = data(host).filter(|data| data.daemon.is_none() && host.at(&data.path).is_dir());
     unknown.map(|data| data.path).collect()
-}
-
-/// Where a daemon's data is, in a cluster of the usual name.
-pub fn data_directory(name: &CephDaemon) -> PathBuf {
-    place(name.kind).join(format!("{CLUSTER}-{}", name.instance()))
 }
 
 #[cfg(test)]
@@ -116,7 +99,7 @@ mod tests {
         let names: Vec<String> = daemons(&world.host).iter().map(ToString::to_string).collect();
         assert_eq!(names, ["rgw.radosgw.gateway", "rgw.zone"]);
         assert_eq!(
-            texts(daemons(&world.host).iter().map(data_directory)),
+            texts(daemons(&world.host).iter().map(CephDaemon::data_directory)),
             ["/var/lib/ceph/radosgw/ceph-radosgw.gateway", "/var/lib/ceph/radosgw/ceph-rgw.zone"]
         );
         assert_eq!(

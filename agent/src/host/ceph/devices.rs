@@ -1,6 +1,5 @@
 //! The devices and files behind the links in a daemon's directory, and whether they are the ceph user's after the next boot too; and who mounts an OSD's data then.
 
-use super::data_directory;
 use crate::host::Host;
 use crate::host::owners::{Behind, TreeError};
 use replank_common::ceph::{CephDaemon, CephKind};
@@ -91,7 +90,7 @@ pub fn part_type(host: &Host, (major, minor): (u32, u32)) -> Option<String> {
 
 /// Who sees to it that an OSD's data is there after a boot. `None`: it is mounted, and by nobody who is known.
 pub fn mounted_by(host: &Host, osd: &CephDaemon) -> Option<CephMount> {
-    let directory = data_directory(osd);
+    let directory = osd.data_directory();
     let mounts = std::fs::read_to_string(host.at("/proc/self/mountinfo")).ok()?;
     let mount = mounts.lines().map(|line| line.split(' ').collect::<Vec<&str>>());
     let Some(mount) =

@@ -10,7 +10,7 @@ pub mod devices;
 mod socket;
 
 pub use daemon::{Daemon, Identity, homeless_gateways, installed_version};
-pub use data::{daemons, data_directory, nobodys, other_clusters};
+pub use data::{daemons, nobodys, other_clusters};
 
 use super::Host;
 use super::command::{Command, CommandError, Output};

@@ -326,6 +326,12 @@ fn each_trap_is_found_and_blocks() {
             let ceph = world.facts("mon1").ceph.as_mut().unwrap();
             ceph.config.insert("client/setuser_match_path".to_owned(), "/var/lib/ceph".to_owned());
         }),
+        ("RP2072", |world| {
+            gateway(world, "gw");
+            let ceph = world.facts("mon1").ceph.as_mut().unwrap();
+            let of_another = "/var/lib/ceph/radosgw/ceph-gw".to_owned();
+            ceph.config.insert("client.rgw.gw/setuser_match_path".to_owned(), of_another);
+        }),
         ("RP2011", |world| {
             let fact = "whose /var/lib/ceph/radosgw/ceph-gw is".to_owned();
             let why = "no daemon is called so".to_owned();

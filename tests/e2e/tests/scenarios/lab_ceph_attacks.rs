@@ -11,8 +11,6 @@ use std::time::{Duration, Instant};
 
 /// One part of the voyage: packages are installed on a busy machine, or a wave settles.
 const LIMIT: Duration = Duration::from_secs(600);
-/// Until `why` says what holds the run up: what goes before it may be a whole wave.
-const WORD: Duration = Duration::from_secs(180);
 /// That nothing happens is watched for so long: several questions to the cluster, and more than one wave would take.
 const STILL: Duration = Duration::from_secs(12);
 const MON_PORTS: [u16; 2] = [3300, 6789];
@@ -185,6 +183,8 @@ fn nobody_stands_by(field: &Field, holder: &str) -> Result<()> {
 /// The other MDS serves the file system now, and it comes first: it is not stopped while nobody would take over, and once somebody does the run goes on.
 fn the_last_mds_is_waited_for(field: &Field, run: &RunRef, holder: &str) -> Result<()> {
     let now = rank_holder(field)?;
+    // The last wave comes before it, and ceph3 has no MDS.
+    field.see(run, LIMIT, "is through with the OSDs", |view| is(view, "ceph3.restart-rgw", "waiting"))?;
     let why = why_says(field, run, "the MDS that nobody would take over from", |why| {
         why.contains(&format!("mds.{now} holds rank 0 of the file system shelf"))
     })?;
@@ -230,7 +230,7 @@ fn until(limit: Duration, what: &str, holds: impl Fn() -> Result<bool>) -> Resul
 
 /// Waits until `why` has `what`.
 fn why_says(field: &Field, run: &RunRef, what: &str, says: impl Fn(&str) -> bool) -> Result<String> {
-    let deadline = Instant::now() + WORD;
+    let deadline = Instant::now() + Duration::from_secs(90);
     loop {
         let why = field.replank(&["why", &run.0])?;
         if says(&why) {

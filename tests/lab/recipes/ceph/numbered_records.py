@@ -2,7 +2,7 @@
 """Writes numbered records to a cluster, and reads them back.
 
     numbered_records.py create PLACE...                 makes what records are written to
-    numbered_records.py write LOG EVERY_MS PLACE...     until SIGTERM
+    numbered_records.py write LOG EVERY_MS PLACE...     until SIGTERM; EVERY_MS has PIECE:WHOLE, for images and for the others
     numbered_records.py read PLACE...                   what is there, as JSON
 
 A place is one of
@@ -46,8 +46,6 @@ READ = 4 << 20
 MAGIC = b"numbered"
 ZEROS = bytes(RECORD)
 EMPTY = bytes(READ)
-# What is a file or an object costs many times what a piece of an image does.
-SLOWER = 10
 # A gateway that does not answer for so long is left for the other one.
 GATEWAY_S = 10
 # And when none answers for so long, the client says so.
@@ -77,7 +75,7 @@ def sorted_into_ranges(pieces, lane):
 class Image:
     """Lanes lie one behind the other in it."""
 
-    pace = 1
+    is_piece = True
     most = LANE_BYTES // RECORD
 
     def __init__(self, text):
@@ -121,7 +119,7 @@ class Image:
 class Files:
     """A directory for each lane."""
 
-    pace = SLOWER
+    is_piece = False
     most = 1 << 30
 
     def __init__(self, text):
@@ -167,7 +165,7 @@ class Files:
 class Objects:
     """Signed as version 2 of S3's signatures; whichever gateway answers is as good as the others."""
 
-    pace = SLOWER
+    is_piece = False
     most = 1 << 30
 
     def __init__(self, text):
@@ -278,6 +276,7 @@ def write_lane(place, lane, log, every, stop):
 
 
 def write(log_path, every_ms, texts):
+    piece_ms, whole_ms = map(int, every_ms.split(":"))
     stop = threading.Event()
     signal.signal(signal.SIGTERM, lambda *_: stop.set())
     log = os.open(log_path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
@@ -286,7 +285,7 @@ def write(log_path, every_ms, texts):
         place.open()
     lanes = [
         threading.Thread(
-            target=write_lane, args=(place, index * LANES + lane, log, place.pace * int(every_ms) / 1000, stop)
+            target=write_lane, args=(place, index * LANES + lane, log, (piece_ms if place.is_piece else whole_ms) / 1000, stop)
         )
         for index, place in enumerate(all_places)
         for lane in range(LANES)

@@ -12,16 +12,12 @@ pub(super) const USER: (&str, &str) = ("writer", "numbered");
 /// Gives a host's gateway its key.
 pub(super) fn prepare(host: &Host, keys: &Keys) -> Result<()> {
     let name = host.name();
-    let directory = format!("/var/lib/ceph/radosgw/ceph-rgw.{name}");
-    host.write(&format!("{directory}/keyring"), keys.of(&format!("client.rgw.{name}"))?.as_bytes(), 0o600)?;
-    host.sh(&format!("chown -R ceph:ceph {directory}"))?;
-    Ok(())
+    keys.give(host, &format!("client.rgw.{name}"), &format!("/var/lib/ceph/radosgw/ceph-rgw.{name}"))
 }
 
 /// Starts a host's gateway.
 pub(super) fn start(host: &Host) -> Result<()> {
-    host.must(&["systemctl", "enable", "--quiet", "--now", &format!("ceph-radosgw@rgw.{}", host.name())])?;
-    Ok(())
+    super::enable(host, &format!("ceph-radosgw@rgw.{}", host.name()))
 }
 
 /// Whether a host's gateway answers, or what is said instead.

@@ -15,10 +15,7 @@ const POOL_GROUPS: u32 = 8;
 /// Gives a host's MDS its key.
 pub(super) fn prepare(host: &Host, keys: &Keys) -> Result<()> {
     let name = host.name();
-    let path = format!("/var/lib/ceph/mds/ceph-{name}/keyring");
-    host.write(&path, keys.of(&format!("mds.{name}"))?.as_bytes(), 0o600)?;
-    host.sh(&format!("chown -R ceph:ceph /var/lib/ceph/mds/ceph-{name}"))?;
-    Ok(())
+    keys.give(host, &format!("mds.{name}"), &format!("/var/lib/ceph/mds/ceph-{name}"))
 }
 
 /// Makes the file system, which waits for an MDS.
@@ -32,8 +29,7 @@ pub(super) fn make_file_system(admin: &Host) -> Result<()> {
 
 /// Starts a host's MDS.
 pub(super) fn start(host: &Host) -> Result<()> {
-    host.must(&["systemctl", "enable", "--quiet", "--now", &format!("ceph-mds@{}", host.name())])?;
-    Ok(())
+    super::enable(host, &format!("ceph-mds@{}", host.name()))
 }
 
 /// Whether one of so many MDS serves the file system and the others stand by, or how they stand.

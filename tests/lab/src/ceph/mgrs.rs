@@ -7,14 +7,10 @@ use crate::host::Host;
 /// Gives a host's manager its key.
 pub(super) fn prepare(host: &Host, keys: &Keys) -> Result<()> {
     let name = host.name();
-    let path = format!("/var/lib/ceph/mgr/ceph-{name}/keyring");
-    host.write(&path, keys.of(&format!("mgr.{name}"))?.as_bytes(), 0o600)?;
-    host.sh(&format!("chown -R ceph:ceph /var/lib/ceph/mgr/ceph-{name}"))?;
-    Ok(())
+    keys.give(host, &format!("mgr.{name}"), &format!("/var/lib/ceph/mgr/ceph-{name}"))
 }
 
 /// Starts a host's manager.
 pub(super) fn start(host: &Host) -> Result<()> {
-    host.must(&["systemctl", "enable", "--quiet", "--now", &format!("ceph-mgr@{}", host.name())])?;
-    Ok(())
+    super::enable(host, &format!("ceph-mgr@{}", host.name()))
 }

@@ -120,6 +120,12 @@ impl Cluster {
         if hosts.is_empty() {
             return Err(LabError::Refused(format!("lab `{}` has no host for Ceph", lab.name())));
         }
+        for (what, many) in [("MDS", spec.mds), ("gateways", spec.gateways)] {
+            if many > hosts.len() {
+                let text = format!("{many} {what} on {} hosts: a host has one at most", hosts.len());
+                return Err(LabError::Refused(text));
+            }
+        }
         let since = Instant::now();
         let osds = osds::numbered(&hosts, spec.osds_per_host);
         let mut cluster = Self {
@@ -211,11 +217,10 @@ impl Cluster {
     /// How many daemons it has.
     #[must_use]
     pub fn daemons(&self) -> usize {
-        let hosts = self.hosts.len();
-        2 * hosts + self.osds.len() + self.spec.mds.min(hosts) + self.spec.gateways.min(hosts)
+        2 * self.hosts.len() + self.osds.len() + self.spec.mds + self.spec.gateways
     }
 
-    /// The kinds of daemons that a host has, as [`Cluster::ask`] names them.
+    /// The kinds of daemons that a host has, as Ceph names them.
     #[must_use]
     pub fn kinds_on(&self, host: &Host) -> Vec<&'static str> {
         let mut kinds = vec!["mon", "mgr", "osd"];
@@ -348,6 +353,12 @@ impl Status {
             states: states.filter_map(|state| Some(state["state_name"].as_str()?.to_owned())).collect(),
         }
     }
+}
+
+/// Starts a unit, now and at every boot.
+fn enable(host: &Host, unit: &str) -> Result<()> {
+    host.must(&["systemctl", "enable", "--quiet", "--now", unit])?;
+    Ok(())
 }
 
 /// Works on all hosts side by side; the first error is the answer, after all have ended.

@@ -32,6 +32,13 @@ impl Keys {
             key.ok_or_else(|| LabError::Refused(format!("the new cluster's keyring has no `{entity}`")))?;
         Ok(format!("{head}\n{key}\n"))
     }
+
+    /// Makes a daemon's data directory, with its key in it.
+    pub(super) fn give(&self, host: &Host, entity: &str, directory: &str) -> Result<()> {
+        host.write(&format!("{directory}/keyring"), self.of(entity)?.as_bytes(), 0o600)?;
+        host.sh(&format!("chown -R ceph:ceph {directory}"))?;
+        Ok(())
+    }
 }
 
 /// Makes a key for every daemon and client, with what it may do.

@@ -26,11 +26,10 @@ pub(super) fn numbered(hosts: &[Host], per_host: usize) -> Vec<Osd> {
 pub(super) fn make_store(host: &Host, osd: &Osd, keys: &Keys) -> Result<()> {
     let Osd { id, uuid, .. } = osd;
     let directory = format!("/var/lib/ceph/osd/ceph-{id}");
-    host.write(&format!("{directory}/keyring"), keys.of(&format!("osd.{id}"))?.as_bytes(), 0o600)?;
+    keys.give(host, &format!("osd.{id}"), &directory)?;
     // Asked for its configuration a monitor without a quorum does not answer, hence `--no-mon-config`.
     host.sh(&format!(
-        "chown -R ceph:ceph {directory}
-         ceph-osd -i {id} --mkfs --no-mon-config --osd-uuid {uuid} --setuser ceph --setgroup ceph
+        "ceph-osd -i {id} --mkfs --no-mon-config --osd-uuid {uuid} --setuser ceph --setgroup ceph
          systemctl enable --quiet ceph-osd@{id}"
     ))?;
     Ok(())

@@ -25,8 +25,10 @@ const PROGRAM_TEXT: &str = include_str!("../../../recipes/ceph/numbered_records.
 const PROGRAM: &str = "/usr/local/bin/numbered-records";
 const LOG: &str = "/var/log/numbered-records";
 const UNIT: &str = "numbered-records.service";
-/// Pause between two records of a lane of an image: about a hundred records a second in all. Files and objects come at a tenth of that pace.
-const EVERY_MS: u32 = 40;
+/// Pause between two records of a lane of an image: about a hundred records a second in all.
+const EVERY_MS: u64 = 40;
+/// So many times longer is the pause between two files, and between two objects: each costs many times what a piece of an image does.
+const SLOWER: u64 = 10;
 /// How long a record that is under way when the writer is told to end may still take.
 const END_LIMIT: Duration = Duration::from_secs(90);
 /// How long reading everything back may take.
@@ -50,7 +52,7 @@ impl Writer {
         host.write(PROGRAM, PROGRAM_TEXT.as_bytes(), 0o755)?;
         let places = places(cluster);
         host.must(&with_places(&[PROGRAM, "create"], &places))?;
-        let every = EVERY_MS.to_string();
+        let every = format!("{EVERY_MS}:{}", EVERY_MS * SLOWER);
         let limit = format!("--property=TimeoutStopSec={}", END_LIMIT.as_secs());
         let run = ["systemd-run", "--quiet", "--unit", UNIT, &limit, PROGRAM, "write", LOG, &every];
         host.must(&with_places(&run, &places))?;
@@ -69,7 +71,8 @@ impl Writer {
         Log::parse(&String::from_utf8_lossy(&self.host.read(LOG)?))
     }
 
-    /// Waits until every lane has so many more records acknowledged than it has now: writes do go on.
+    /// Waits until every lane of an image has so many more records acknowledged than it has now, and every other lane as many as come in that
+    /// time: writes do go on.
     ///
     /// # Errors
     /// When they do not in time.
@@ -91,9 +94,17 @@ impl Writer {
             }
             let Ok(log) = self.log() else { return Ok(Err("no log yet".to_owned())) };
             let now = highest(&log);
-            let all = now.iter().zip(&from).all(|(now, from)| *now >= from + more);
+            let all = (0..)
+                .zip(now.iter().zip(&from))
+                .all(|(lane, (now, from))| *now >= from + self.as_many(lane, more));
             Ok(if all { Ok(()) } else { Err(format!("from {from:?} to {now:?}")) })
         })
+    }
+
+    /// How many records of a lane come while there are so many of a lane of an image.
+    fn as_many(&self, lane: usize, more: u64) -> u64 {
+        let place = self.places.get(lane / log::LANES_PER_PLACE as usize);
+        if place.is_some_and(|place| place.starts_with("rbd:")) { more } else { more.div_ceil(SLOWER) }
     }
 
     /// Ends the writing, reads everything back with a new client, and judges.

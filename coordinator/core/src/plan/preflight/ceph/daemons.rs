@@ -79,13 +79,14 @@ fn gateway(ground: &Ground<'_>, placed: &Placed<'_>, findings: &mut Vec<Finding>
     let (Some(row), Some(facts)) = (row, ground.ceph_facts(host)) else { return };
     let owner = placed.fact.data_owner.map(|(uid, _)| uid);
     let is_cephs = owner == Some(facts.ceph_user.as_ref().map_or(CEPH_UID, |user| user.uid));
-    let is_matched = facts.config.contains_key(&format!("{}/setuser_match_path", daemon.entity()));
+    let said = facts.config.get(&format!("{}/setuser_match_path", daemon.entity()));
+    let is_matched = said.is_some_and(|value| daemon.is_matched_by(value));
     if placed.standing != Standing::New && !is_cephs && !is_matched {
         let whose = owner.map_or("whose is not known".to_owned(), |uid| format!("the user {uid}'s"));
         findings.push(About::host(codes::CEPH_GATEWAY_KEY, host, daemon.to_string()).blocks(
             format!(
-                "its directory /var/lib/ceph/radosgw/ceph-{} is {whose}: {} ({})",
-                daemon.instance(),
+                "its directory {} is {whose}: {} ({})",
+                daemon.data_directory().display(),
                 row.effect,
                 row.source
             ),
