@@ -82,3 +82,15 @@ pub struct ManArgs {
 fn host_name(text: &str) -> Result<HostName, String> {
     HostName::new(text).map_err(|error| error.to_string())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory;
+
+    /// clap looks at the arguments of a subcommand when somebody types it; here it looks at all of them.
+    #[test]
+    fn every_argument_can_be_typed() {
+        Cli::command().debug_assert();
+    }
+}

@@ -449,3 +449,15 @@ fn stage_parser() -> impl clap::builder::TypedValueParser<Value = Stage> {
         Stage::ALL.into_iter().find(|stage| stage.as_str() == word).ok_or("no stage of that name")
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory;
+
+    /// clap looks at the arguments of a subcommand when somebody types it; here it looks at all of them.
+    #[test]
+    fn every_argument_can_be_typed() {
+        Cli::command().debug_assert();
+    }
+}

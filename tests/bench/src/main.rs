@@ -70,3 +70,15 @@ fn show(figures: &(impl Serialize + Display), json: bool) -> Result<()> {
     }
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory;
+
+    /// clap looks at the arguments of a subcommand when somebody types it; here it looks at all of them.
+    #[test]
+    fn every_argument_can_be_typed() {
+        Args::command().debug_assert();
+    }
+}

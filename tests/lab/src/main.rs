@@ -50,7 +50,7 @@ enum Verb {
         #[arg(long, default_value_t = 3)]
         guests: usize,
         /// How many hosts for Ceph, with a cluster on them and a client that writes to it
-        #[arg(long, value_name = "N", default_value_t = 0, requires = "ceph")]
+        #[arg(long, value_name = "N", default_value_t = 0)]
         ceph: usize,
         /// How the cluster spreads its erasure-coded pool: whether a whole host may stop, or one OSD at a time
         #[arg(long, value_enum, default_value = "host-at-a-time", requires = "ceph")]
@@ -340,5 +340,17 @@ fn words(judgement: Judgement) -> String {
         Judgement::Restarted { times } => format!("restarted {times} times"),
         Judgement::Paused { gap_ms } => format!("paused for {gap_ms} ms"),
         Judgement::Beating => "beating".to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory;
+
+    /// clap looks at the arguments of a subcommand when somebody types it; here it looks at all of them.
+    #[test]
+    fn every_argument_can_be_typed() {
+        Cli::command().debug_assert();
     }
 }
