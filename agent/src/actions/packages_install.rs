@@ -113,11 +113,8 @@ impl Perform for PackagesInstall {
         let packages = packages.as_ref();
         let set = staged::exactly(host, self.manager, &self.install)?;
         let installed = packages.installed().map_err(|e| packages_refusal(&e))?;
-        let file_of = |r: &Resolved| {
-            let item = set.items.iter().find(|i| i.name == r.name && i.architecture == r.architecture)?;
-            Some(set.own_directory(host).join(&item.new.as_ref()?.path))
-        };
-        let transaction = transaction::gather(host, packages, &set.resolved(), &installed, file_of)
+        let coming = |item: &Resolved| set.contents(host, packages, item, Side::New);
+        let transaction = transaction::gather(host, packages, &set.resolved(), &installed, coming)
             .map_err(|e| packages_refusal(&e))?;
         let paths = |of: fn(&crate::guard::TransactionItem) -> &Vec<PathBuf>| -> BTreeSet<PathBuf> {
             transaction.items.iter().flat_map(of).cloned().collect()

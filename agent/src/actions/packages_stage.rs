@@ -163,13 +163,15 @@ impl Perform for PackagesStage {
             items.push(fetch_both(host, packages, item, &directory, &installed)?);
             host.boundary.reached("packages-stage: a package fetched");
         }
-        let set = StagedSet { manager: self.manager, pins: self.install.clone(), items };
+        let mut set = StagedSet { manager: self.manager, pins: self.install.clone(), items };
 
         progress(Some(750), "reading what the packages own and run");
-        let files: BTreeMap<&str, &StagedFile> =
-            set.items.iter().filter_map(|item| Some((item.name.as_str(), item.new.as_ref()?))).collect();
-        let file_of = |item: &Resolved| files.get(item.name.as_str()).map(|file| directory.join(&file.path));
-        let transaction = transaction::gather(host, packages, &resolved, &installed, file_of)
+        for file in set.items.iter_mut().filter_map(|item| item.new.as_mut()) {
+            let contents = packages.contents_of_file(&directory.join(&file.path));
+            file.contents = Some(contents.map_err(|e| packages_refusal(&e))?);
+        }
+        let coming = |item: &Resolved| set.contents(host, packages, item, Side::New);
+        let transaction = transaction::gather(host, packages, &resolved, &installed, coming)
             .map_err(|e| packages_refusal(&e))?;
         let mut findings = transaction::judged(host, &transaction)?;
         for item in &extra {
@@ -290,6 +292,7 @@ fn fetch(
         path: Path::new(below).join(path.file_name().unwrap_or_default()),
         sha256: digest_of_file(&path)?,
         installed_bytes: file.installed_bytes,
+        contents: None,
     })
 }
 

@@ -431,6 +431,27 @@ fn refused(answer: Result<Report, ActError>) -> String {
     }
 }
 
+/// What was listed when the set was staged is what its files hold; a set that an older agent staged has no list, and leads to the same.
+#[test]
+fn what_a_staged_package_holds_is_listed_once() {
+    for manager in [Apt, Dnf] {
+        let (world, _) = staged(manager);
+        let action = install(manager);
+        let record = action.prepare(&world.host).unwrap();
+        let mut set = super::staged::exactly(&world.host, manager, &action.install).unwrap();
+        let directory = set.own_directory(&world.host);
+        for file in set.items.iter_mut().filter_map(|item| item.new.as_mut()) {
+            let path = directory.join(&file.path);
+            let held = packages::of(&world.host, manager).contents_of_file(&path).unwrap();
+            assert!(!held.files.is_empty(), "{}", path.display());
+            assert_eq!(file.contents.take(), Some(held), "{}", path.display());
+        }
+        set.write(&world.host).unwrap();
+        assert_eq!(action.check(&world.host).unwrap(), Standing::Ready);
+        assert_eq!(action.prepare(&world.host).unwrap(), record);
+    }
+}
+
 #[test]
 fn what_is_refused_before_anything_changes() {
     let (start, _) = staged(Apt);

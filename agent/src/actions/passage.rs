@@ -155,11 +155,7 @@ impl Passage<'_> {
     }
 
     fn file(&self, item: &StagedItem) -> Option<PathBuf> {
-        let file = match self.to {
-            Side::New => &item.new,
-            Side::Old => &item.old,
-        };
-        file.as_ref().map(|file| self.set.own_directory(self.host).join(&file.path))
+        item.file(self.to).map(|file| self.set.own_directory(self.host).join(&file.path))
     }
 
     /// Rehearses what remains and lets the guard judge it.
@@ -200,14 +196,8 @@ impl Passage<'_> {
             STAGE_AGAIN,
             &differing,
         )?;
-        let file_of = |r: &Resolved| {
-            self.set
-                .items
-                .iter()
-                .find(|item| item.name == r.name && item.architecture == r.architecture)
-                .and_then(|item| self.file(item))
-        };
-        let transaction = transaction::gather(self.host, self.packages, remaining, installed, file_of)
+        let coming = |item: &Resolved| self.set.contents(self.host, self.packages, item, self.to);
+        let transaction = transaction::gather(self.host, self.packages, remaining, installed, coming)
             .map_err(|e| packages_refusal(&e))?;
         let findings = transaction::judged(self.host, &transaction)?;
         Ok((transaction, findings))

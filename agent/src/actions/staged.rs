@@ -10,7 +10,7 @@ use super::answer::refusal;
 use crate::codes;
 use crate::host::Host;
 use crate::host::files::{Attributes, FileError, digest_of_bytes, digest_of_file, replace};
-use crate::host::packages::Resolved;
+use crate::host::packages::{Contents, Packages, PackagesError, Resolved};
 use replank_common::action::PackagePin;
 use replank_common::facts::PackageManager;
 use replank_common::outcome::Refusal;
@@ -26,6 +26,9 @@ pub(crate) struct StagedFile {
     pub(crate) path: PathBuf,
     pub(crate) sha256: String,
     pub(crate) installed_bytes: u64,
+    /// As they were read when it was staged; the same as long as its bytes are. `None`: of the way back, and where an older agent staged it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) contents: Option<Contents>,
 }
 
 /// One package of the transaction.
@@ -38,6 +41,24 @@ pub(crate) struct StagedItem {
     pub(crate) automatic_before: Option<bool>,
     pub(crate) new: Option<StagedFile>,
     pub(crate) old: Option<StagedFile>,
+}
+
+impl StagedItem {
+    pub(crate) fn file(&self, side: Side) -> Option<&StagedFile> {
+        match side {
+            Side::New => self.new.as_ref(),
+            Side::Old => self.old.as_ref(),
+        }
+    }
+
+    pub(crate) fn resolved(&self) -> Resolved {
+        Resolved {
+            name: self.name.clone(),
+            architecture: self.architecture.clone(),
+            before: self.before.clone(),
+            after: self.after.clone(),
+        }
+    }
 }
 
 /// A staged transaction.
@@ -72,25 +93,31 @@ impl StagedSet {
     /// The package files of one side, absolute, in the order of the transaction.
     pub(crate) fn files(&self, host: &Host, side: Side) -> Vec<PathBuf> {
         let directory = self.own_directory(host);
-        let file = |item: &StagedItem| match side {
-            Side::New => item.new.clone(),
-            Side::Old => item.old.clone(),
-        };
-        self.items.iter().filter_map(file).map(|file| directory.join(file.path)).collect()
+        self.items.iter().filter_map(|item| item.file(side)).map(|file| directory.join(&file.path)).collect()
+    }
+
+    /// What the file of a package holds on one side; `None` where it has none there.
+    ///
+    /// # Errors
+    /// It is not a package file.
+    pub(crate) fn contents(
+        &self,
+        host: &Host,
+        packages: &dyn Packages,
+        of: &Resolved,
+        side: Side,
+    ) -> Result<Option<Contents>, PackagesError> {
+        let is = |item: &&StagedItem| item.name == of.name && item.architecture == of.architecture;
+        let Some(file) = self.items.iter().find(is).and_then(|item| item.file(side)) else { return Ok(None) };
+        match &file.contents {
+            Some(known) => Ok(Some(known.clone())),
+            None => packages.contents_of_file(&self.own_directory(host).join(&file.path)).map(Some),
+        }
     }
 
     /// The transaction, in an order that does not depend on the resolver.
     pub(crate) fn resolved(&self) -> Vec<Resolved> {
-        let mut found: Vec<Resolved> = self
-            .items
-            .iter()
-            .map(|item| Resolved {
-                name: item.name.clone(),
-                architecture: item.architecture.clone(),
-                before: item.before.clone(),
-                after: item.after.clone(),
-            })
-            .collect();
+        let mut found: Vec<Resolved> = self.items.iter().map(StagedItem::resolved).collect();
         found.sort();
         found
     }

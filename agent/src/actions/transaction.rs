@@ -2,19 +2,19 @@
 
 use crate::guard::{self, Transaction, TransactionItem};
 use crate::host::Host;
-use crate::host::packages::{Installed, Packages, PackagesError, Resolved};
+use crate::host::packages::{Contents, Installed, Packages, PackagesError, Resolved};
 use replank_common::finding::Finding;
 use replank_common::outcome::Refusal;
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 
-/// Gathers the contents. `file_of` gives the package file of what comes.
+/// Gathers the contents. `coming` gives those of what comes.
 pub(super) fn gather(
     host: &Host,
     packages: &dyn Packages,
     resolved: &[Resolved],
     installed: &[Installed],
-    file_of: impl Fn(&Resolved) -> Option<PathBuf>,
+    coming: impl Fn(&Resolved) -> Result<Option<Contents>, PackagesError>,
 ) -> Result<Transaction, PackagesError> {
     let mut real = RealPaths::new(host);
     let mut items = Vec::with_capacity(resolved.len());
@@ -28,8 +28,7 @@ pub(super) fn gather(
             files_before: Vec::new(),
             scriptlets: Vec::new(),
         };
-        if let Some(file) = file_of(item) {
-            let contents = packages.contents_of_file(&file)?;
+        if let Some(contents) = coming(item)? {
             found.files_after = contents.files.iter().map(|path| real.of(path)).collect();
             found.scriptlets.extend(contents.scriptlets);
         }

@@ -21,7 +21,7 @@ use super::{ActError, Failure, Host, Perform, Progress, Report, Standing, transa
 use crate::codes;
 use crate::host::files::FileError;
 use crate::host::notes;
-use crate::host::packages::{self, Commit, Installed, Packages, PackagesError, Resolved};
+use crate::host::packages::{self, Commit, Contents, Installed, Packages, PackagesError, Resolved};
 use replank_common::action::TreeInstall;
 use replank_common::facts::PackageManager;
 use replank_common::outcome::Refusal;
@@ -76,8 +76,7 @@ fn staged_build(action: &TreeInstall, host: &Host) -> Result<(StagedSet, StagedI
 }
 
 /// Insists that the package owns nothing outside the prefix.
-fn refuse_outside(action: &TreeInstall, packages: &dyn Packages, file: &Path) -> Result<(), Refusal> {
-    let contents = packages.contents_of_file(file).map_err(|e| packages_refusal(&e))?;
+fn refuse_outside(action: &TreeInstall, contents: &Contents) -> Result<(), Refusal> {
     let climbs = |path: &Path| path.components().any(|part| part == Component::ParentDir);
     let outside = |path: &&PathBuf| !path.starts_with(&action.prefix) || climbs(path);
     let outside: Vec<&PathBuf> = contents.files.iter().filter(outside).collect();
@@ -150,7 +149,7 @@ fn remove_package(
         )
         .into());
     }
-    let transaction = transaction::gather(host, packages, &[gone], installed, |_| None)
+    let transaction = transaction::gather(host, packages, &[gone], installed, |_| Ok(None))
         .map_err(|e| packages_refusal(&e))?;
     transaction::judged(host, &transaction)?;
     let done =
@@ -205,10 +204,9 @@ impl Perform for TreeInstall {
                 "remove that package when no guest uses it, or give the new build a name of its own",
             ));
         }
-        let (set, _) = staged_build(self, host)?;
-        for file in set.files(host, Side::New) {
-            refuse_outside(self, packages, &file)?;
-        }
+        let (set, item) = staged_build(self, host)?;
+        let contents = set.contents(host, packages, &item.resolved(), Side::New);
+        refuse_outside(self, &contents.map_err(|e| packages_refusal(&e))?.unwrap_or_default())?;
         if !is_occupied(&here) {
             return Ok(Standing::Ready);
         }
@@ -258,8 +256,8 @@ impl Perform for TreeInstall {
             )
             .into());
         }
-        let file = set.files(host, Side::New).into_iter().next();
-        let transaction = transaction::gather(host, packages, &resolved, &installed, |_| file.clone())
+        let coming = |_: &Resolved| set.contents(host, packages, &item.resolved(), Side::New);
+        let transaction = transaction::gather(host, packages, &resolved, &installed, coming)
             .map_err(|e| packages_refusal(&e))?;
         let findings = transaction::judged(host, &transaction)?;
         progress(Some(200), &format!("installing {}", item.name));

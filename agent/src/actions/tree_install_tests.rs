@@ -62,7 +62,7 @@ fn staged_world(extra: Option<&str>) -> World {
         before: None,
         after: Some(read.version),
         automatic_before: None,
-        new: Some(StagedFile { path: file, sha256, installed_bytes: read.installed_bytes }),
+        new: Some(StagedFile { path: file, sha256, installed_bytes: read.installed_bytes, contents: None }),
         old: None,
     };
     StagedSet { manager: PackageManager::Dnf, pins, items: vec![item] }.write(&world.host).unwrap();

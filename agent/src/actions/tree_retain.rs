@@ -19,7 +19,7 @@
 //! | undo: the manifest removed | copies that count for nothing | undo removes them |
 
 use super::answer::{change, failure, file_failure, file_refusal, foreign_record, note, refusal};
-use super::staged::{self, StagedSet};
+use super::staged::{self, Side, StagedSet};
 use super::tree_use::refuse_in_use;
 use super::{ActError, Failure, Host, Perform, Progress, Report, Standing, transaction};
 use crate::codes;
@@ -146,12 +146,9 @@ fn judged(host: &Host, set: &StagedSet) -> Result<Vec<Finding>, String> {
     if coming.is_empty() {
         return Ok(Vec::new());
     }
-    let file_of = |item: &Resolved| {
-        let staged = set.items.iter().find(|staged| staged.name == item.name)?.new.as_ref()?;
-        Some(set.own_directory(host).join(&staged.path))
-    };
+    let contents = |item: &Resolved| set.contents(host, packages, item, Side::New);
     let transaction =
-        transaction::gather(host, packages, &coming, &installed, file_of).map_err(|e| e.to_string())?;
+        transaction::gather(host, packages, &coming, &installed, contents).map_err(|e| e.to_string())?;
     let findings = host.guests.judge(&transaction)?;
     Ok(findings.into_iter().filter(|finding| finding.code == codes::GUARD_LAZY).collect())
 }

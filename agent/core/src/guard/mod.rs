@@ -18,19 +18,21 @@ use replank_common::ids::HostName;
 use replank_common::outcome::Refusal;
 use replank_common::planted::{self, Planted};
 use scriptlet::{Harm, Kind};
+use serde::{Deserialize, Serialize};
 use std::collections::BTreeSet;
 use std::fmt::Display;
 use std::path::{Path, PathBuf};
 
 /// When a scriptlet runs in a transaction.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
 pub enum Phase {
     Before,
     After,
 }
 
 /// A maintainer script (Debian) or scriptlet (RPM) that the transaction would run.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Scriptlet {
     pub package: String,
     pub version: String,

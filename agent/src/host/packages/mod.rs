@@ -18,6 +18,7 @@ use super::files::FileError;
 use crate::guard::{Phase, Scriptlet};
 use replank_common::action::PackagePin;
 use replank_common::facts::PackageManager;
+use serde::{Deserialize, Serialize};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -69,7 +70,7 @@ pub struct PackageFile {
 }
 
 /// What a package owns and runs.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Contents {
     /// Files and links, not directories; absolute, as the package spells them.
     pub files: Vec<PathBuf>,
@@ -160,6 +161,8 @@ pub trait Packages: std::fmt::Debug {
     /// It is not a package file.
     fn read_file(&self, file: &Path) -> Result<PackageFile>;
 
+    /// Reads through the whole file: where it is packed tightly this takes as long as unpacking it.
+    ///
     /// # Errors
     /// It is not a package file.
     fn contents_of_file(&self, file: &Path) -> Result<Contents>;
