@@ -35,8 +35,8 @@ pub enum ReadingRequest {
     CephMap,
     /// Which MONs are in quorum.
     CephMons,
-    /// Which MDS serves which rank of which file system, and which stand by.
-    CephMds,
+    /// Which MDS serves which rank of which file system, and which stand by; and which sessions would be waited for when these of them stop.
+    CephMds { stopping: Vec<String> },
     /// How many placement groups are in which state.
     CephGroups,
     /// The reasons for which the cluster says that it is not well.
@@ -60,7 +60,7 @@ impl ReadingRequest {
             | Self::CephSettle { .. }
             | Self::CephMap
             | Self::CephMons
-            | Self::CephMds
+            | Self::CephMds { .. }
             | Self::CephGroups
             | Self::CephHealth
             | Self::CephCluster => true,

@@ -8,9 +8,14 @@ use crate::host::Host;
 use crate::host::ceph::{Ceph, CephError, Daemon, daemons, installed_version};
 use crate::host::command::CommandError;
 use crate::host::systemd::SystemdError;
+use jiff::Timestamp;
+use jiff::tz::TimeZone;
 use procfs::process::Process;
 use replank_ceph::OsdId;
-use replank_ceph::documents::{FileSystem, Health, MdsMap, OsdDump, read_versions, version_number};
+use replank_ceph::documents::{
+    FileSystem, Health, LeftSession, Managers, MdsMap, OsdDump, Session, read_versions, version_number,
+};
+use replank_ceph::mds;
 use replank_ceph::require::second_messenger;
 use replank_ceph::seen::{Cluster, Groups, LOOKING_MS, LOOKS_APART_MS, Look, Map, Seen, Settle};
 use replank_ceph::settled::Unsettled;
@@ -61,8 +66,39 @@ pub(super) fn mons(ceph: &Ceph<'_>) -> ReadingValue {
     seen(ceph.quorum().map(Seen::Mons))
 }
 
-pub(super) fn mds(ceph: &Ceph<'_>) -> ReadingValue {
-    seen(mds_of(ceph).map(Seen::Mds))
+/// With what of sessions is to be known of those that are about to stop.
+pub(super) fn mds(ceph: &Ceph<'_>, stopping: &[String]) -> ReadingValue {
+    let look = || {
+        let mut map = mds_of(ceph)?;
+        map.left = left_sessions(ceph, &map, stopping)?;
+        Ok(Seen::Mds(map))
+    };
+    seen(look())
+}
+
+/// The sessions that managers left with MDS of these names. A list of sessions is taken from an MDS at its work, so one is asked only where there can be such sessions.
+fn left_sessions(ceph: &Ceph<'_>, map: &MdsMap, stopping: &[String]) -> Result<Vec<LeftSession>, CephError> {
+    let serves = |name: &String| map.filesystems.iter().any(|one| one.holders.contains_key(name));
+    if !stopping.iter().any(serves) {
+        return Ok(Vec::new());
+    }
+    let managers = match ceph.ask(&["mgr", "dump"]) {
+        Ok(answer) => Managers::read("ceph mgr dump", &answer)?,
+        // Before Luminous there is no such command, and no manager.
+        Err(CephError::Tool(CommandError::Failed { .. })) => return Ok(Vec::new()),
+        Err(error) => return Err(error),
+    };
+    let Some(ago) = managers.active_for(Timestamp::now(), &TimeZone::system()) else { return Ok(Vec::new()) };
+    let mut left = Vec::new();
+    for name in mds::to_be_asked(map, &managers, ago) {
+        if stopping.iter().any(|stops| stops == name) {
+            let of = format!("mds.{name}");
+            let answer = ceph.ask(&["tell", &of, "session", "ls"])?;
+            let sessions = Session::read_all(&format!("ceph tell {of} session ls"), &answer)?;
+            left.extend(mds::left(name, &sessions, &managers, ago));
+        }
+    }
+    Ok(left)
 }
 
 fn mds_of(ceph: &Ceph<'_>) -> Result<MdsMap, CephError> {

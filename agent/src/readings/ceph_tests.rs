@@ -298,3 +298,75 @@ fn in_a_large_cluster_nobody_is_told_while_many_are_late() {
     let down = [Unsettled::OsdDown { osd: OsdId(1) }];
     assert_eq!(late_reporters(&look, &down, 6), Reporters::TooMany);
 }
+
+/// A cluster with a file system whose MDS `ceph2` still has a session of the manager `ceph3`, as 14.2 told it.
+#[derive(Debug)]
+struct FileSystemCluster {
+    /// How long ago the managers changed; `None`: it has no manager and knows no such question.
+    changed_s: Option<i64>,
+    /// The MDS answers.
+    tells: bool,
+    asked: Mutex<Vec<String>>,
+}
+
+impl Programs for FileSystemCluster {
+    fn run(&self, command: &Command) -> Result<Output, CommandError> {
+        let arguments: Vec<&str> = command.arguments.iter().map(|word| word.to_str().unwrap()).collect();
+        let ["--connect-timeout", _, "--format", "json", question @ ..] = &arguments[..] else {
+            panic!("{arguments:?}")
+        };
+        let folder = "../common/ceph/tests/ceph/testdata/recorded/file-system/nautilus";
+        let document = |name: &str| {
+            let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("{folder}-{name}.json"));
+            std::fs::read_to_string(path).unwrap()
+        };
+        let question = question.join(" ");
+        let said = match question.as_str() {
+            "fs dump" => Some(document("with-sessions")),
+            "mgr dump" => self.changed_s.map(|ago| {
+                let changed = jiff::Zoned::now().saturating_sub(jiff::SignedDuration::from_secs(ago));
+                let changed = changed.strftime("%Y-%m-%d %H:%M:%S%.6f").to_string();
+                document("managers").replace("2026-11-30 01:12:18.764262", &changed)
+            }),
+            "tell mds.ceph2 session ls" => self.tells.then(|| document("sessions")),
+            other => panic!("{other} is not to be asked"),
+        };
+        self.asked.lock().unwrap().push(question);
+        let code = Some(i32::from(said.is_none()));
+        let stdout = said.unwrap_or_default().into_bytes();
+        Ok(Output { code, signal: None, stdout, stderr: Vec::new(), took: Duration::ZERO })
+    }
+}
+
+#[test]
+fn sessions_are_asked_for_where_a_manager_can_have_left_one_and_only_then() {
+    let told = |changed_s: Option<i64>, tells: bool, stopping: &[&str]| {
+        let mut world = World::new();
+        let cluster = Arc::new(FileSystemCluster { changed_s, tells, asked: Mutex::default() });
+        world.host.programs = cluster.clone();
+        let stopping = stopping.iter().map(|name| (*name).to_owned()).collect();
+        let answer = crate::readings::answer(&world.host, &ReadingRequest::CephMds { stopping }, TIME);
+        let left = match answer {
+            ReadingValue::Ceph(text) => match Seen::read(&text).unwrap() {
+                Seen::Mds(map) => Ok(map.left.into_iter().map(|left| left.manager).collect::<Vec<_>>()),
+                other => panic!("{other:?}"),
+            },
+            ReadingValue::CannotTell { why } => Err(why),
+            other => panic!("{other:?}"),
+        };
+        let asked = cluster.asked.lock().unwrap().clone();
+        (left, asked)
+    };
+    let all = ["fs dump", "mgr dump", "tell mds.ceph2 session ls"];
+    let (left, asked) = told(Some(12), true, &["ceph2"]);
+    assert_eq!((left, &asked[..]), (Ok(vec!["ceph3".to_owned()]), &all.map(str::to_owned)[..]));
+    let (left, asked) = told(Some(12), false, &["ceph2"]);
+    assert!(left.is_err_and(|why| why.contains("session ls")) && asked.len() == 3);
+    // Long ago; no manager at all; one that holds no rank; none.
+    for (changed_s, stopping, questions) in
+        [(Some(311), &["ceph2"][..], 2), (None, &["ceph2"], 2), (Some(12), &["ceph1"], 1), (Some(12), &[], 1)]
+    {
+        let (left, asked) = told(changed_s, true, stopping);
+        assert_eq!((left, &asked[..]), (Ok(Vec::new()), &all.map(str::to_owned)[..questions]));
+    }
+}

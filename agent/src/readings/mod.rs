@@ -42,7 +42,7 @@ pub fn answer(host: &Host, request: &ReadingRequest, deadline: Duration) -> Read
         ReadingRequest::CephSettle { osds, version } => ceph::settle(&cluster(), osds, version),
         ReadingRequest::CephMap => ceph::map(&cluster()),
         ReadingRequest::CephMons => ceph::mons(&cluster()),
-        ReadingRequest::CephMds => ceph::mds(&cluster()),
+        ReadingRequest::CephMds { stopping } => ceph::mds(&cluster(), stopping),
         ReadingRequest::CephGroups => ceph::groups(&cluster()),
         ReadingRequest::CephHealth => ceph::health(&cluster()),
         ReadingRequest::CephCluster => ceph::cluster(&cluster()),

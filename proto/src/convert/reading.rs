@@ -32,7 +32,7 @@ impl From<r::ReadingRequest> for v1::Measurement {
             }
             r::ReadingRequest::CephMap => w::Measurement::CephMap(w::CephMap {}),
             r::ReadingRequest::CephMons => w::Measurement::CephMons(w::CephMons {}),
-            r::ReadingRequest::CephMds => w::Measurement::CephMds(w::CephMds {}),
+            r::ReadingRequest::CephMds { stopping } => w::Measurement::CephMds(w::CephMds { stopping }),
             r::ReadingRequest::CephGroups => w::Measurement::CephGroups(w::CephGroups {}),
             r::ReadingRequest::CephHealth => w::Measurement::CephHealth(w::CephHealth {}),
             r::ReadingRequest::CephCluster => w::Measurement::CephCluster(w::CephCluster {}),
@@ -66,7 +66,7 @@ impl TryFrom<v1::Measurement> for r::ReadingRequest {
             W::CephSettle(m) => Self::CephSettle { osds: m.osds, version: Version::new(m.version) },
             W::CephMap(_) => Self::CephMap,
             W::CephMons(_) => Self::CephMons,
-            W::CephMds(_) => Self::CephMds,
+            W::CephMds(m) => Self::CephMds { stopping: m.stopping },
             W::CephGroups(_) => Self::CephGroups,
             W::CephHealth(_) => Self::CephHealth,
             W::CephCluster(_) => Self::CephCluster,

@@ -255,7 +255,7 @@ impl<'a> Hosts<'a> {
             | ReadingRequest::CephSettle { .. }
             | ReadingRequest::CephMap
             | ReadingRequest::CephMons
-            | ReadingRequest::CephMds
+            | ReadingRequest::CephMds { .. }
             | ReadingRequest::CephGroups
             | ReadingRequest::CephHealth
             | ReadingRequest::CephCluster => ReadingValue::CannotTell { why: "no host has Ceph".to_owned() },

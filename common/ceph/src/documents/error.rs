@@ -14,6 +14,8 @@ pub enum Kind {
     OsdMetadata,
     Versions,
     FsDump,
+    MgrDump,
+    SessionLs,
 }
 
 impl Kind {
@@ -28,6 +30,8 @@ impl Kind {
             Self::OsdMetadata => "ceph osd metadata --format json",
             Self::Versions => "ceph versions --format json",
             Self::FsDump => "ceph fs dump --format json",
+            Self::MgrDump => "ceph mgr dump --format json",
+            Self::SessionLs => "ceph tell mds.NAME session ls",
         }
     }
 }

@@ -27,12 +27,22 @@ pub struct FileSystem {
     #[serde(default)]
     pub follows: BTreeMap<String, u32>,
     pub may_follow: bool,
+    /// An MDS closes a session of which it has heard nothing for so long (`session_autoclose`).
+    #[serde(default)]
+    pub closes_sessions_after_s: Option<u32>,
 }
 
 /// The state of an MDS that serves its rank.
 pub const ACTIVE: &str = "up:active";
 /// After the state of one that the MONs have not heard of for a while.
 const SILENT: &str = " (laggy)";
+
+/// A session that a manager left when it ended. The MDS does not know, and keeps it until it has heard nothing for long enough.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct LeftSession {
+    pub mds: String,
+    pub manager: String,
+}
 
 /// The MDS of a cluster.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -41,6 +51,9 @@ pub struct MdsMap {
     pub filesystems: Vec<FileSystem>,
     /// Have no rank, and may take one over.
     pub standing_by: BTreeSet<String>,
+    /// What was found of sessions, where somebody asked for them.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub left: Vec<LeftSession>,
 }
 
 impl MdsMap {
@@ -56,7 +69,7 @@ impl MdsMap {
         let heard = |mds: &RawMds| mds.state.as_deref() == Some("up:standby") && mds.laggy_since.is_none();
         let standbys = raw.standbys.unwrap_or_default();
         let standbys = standbys.into_iter().filter(heard).filter_map(|mds| mds.name);
-        let mut whole = Self { filesystems: Vec::new(), standing_by: standbys.collect() };
+        let mut whole = Self { standing_by: standbys.collect(), ..Self::default() };
         for (index, map) in maps.into_iter().enumerate() {
             let path = format!("filesystems[{index}].mdsmap");
             let ranks = map.ranks.ok_or_else(|| reading.other("in"))?;
@@ -74,6 +87,7 @@ impl MdsMap {
                     .flags
                     .and_then(Whole::bits)
                     .is_some_and(|flags| flags & ALLOW_STANDBY_REPLAY != 0),
+                closes_sessions_after_s: map.session_autoclose.and_then(Whole::u32),
             };
             for (gid, mds) in map.info.unwrap_or_default() {
                 let stands_by = heard(&mds);
@@ -128,6 +142,7 @@ struct RawMap {
     #[serde(rename = "in")]
     ranks: Option<Vec<Whole>>,
     flags: Option<Whole>,
+    session_autoclose: Option<Whole>,
     info: Option<BTreeMap<String, RawMds>>,
 }
 

@@ -61,7 +61,8 @@ pub fn asks(gate: &Gate, host: &HostName) -> Vec<(HostName, ReadingRequest)> {
             ReadingRequest::CephSettle { osds: osds.clone(), version: version.clone() }
         }
         Gate::MonsInQuorum { .. } => ReadingRequest::CephMons,
-        Gate::MdsMayStop { .. } | Gate::MdsBack { .. } => ReadingRequest::CephMds,
+        Gate::MdsMayStop { mds, .. } => ReadingRequest::CephMds { stopping: mds.clone() },
+        Gate::MdsBack { .. } => ReadingRequest::CephMds { stopping: Vec::new() },
         Gate::CephDaemonsAre { .. } => ReadingRequest::CephDaemons,
         Gate::CephHealthKnown { .. } => ReadingRequest::CephHealth,
         Gate::NoScrub { .. } => ReadingRequest::CephGroups,
@@ -128,7 +129,7 @@ pub fn name_of(request: &ReadingRequest) -> String {
         ReadingRequest::CephSettle { osds, .. } => format!("the settling of {}", ceph::osd_names(osds)),
         ReadingRequest::CephMap => "the OSD map".to_owned(),
         ReadingRequest::CephMons => "the quorum of the MONs".to_owned(),
-        ReadingRequest::CephMds => "the map of MDS".to_owned(),
+        ReadingRequest::CephMds { .. } => "the map of MDS".to_owned(),
         ReadingRequest::CephGroups => "the states of the placement groups".to_owned(),
         ReadingRequest::CephHealth => "the health of the cluster".to_owned(),
         ReadingRequest::CephCluster => "the whole cluster".to_owned(),

@@ -4,7 +4,7 @@
 
 use replank_ceph::OsdId;
 use replank_ceph::documents::{
-    Health, MdsMap, OsdDump, OsdMetadata, PgDump, QuorumStatus, read_osd_metadata,
+    Health, LeftSession, MdsMap, OsdDump, OsdMetadata, PgDump, QuorumStatus, read_osd_metadata,
 };
 use replank_ceph::seen::{Groups, Look, Map, Seen, Settle, Stop};
 use replank_common::ids::HostName;
@@ -21,6 +21,8 @@ pub struct Cluster {
     pub quorum: Value,
     pub health: Value,
     pub mds: Value,
+    /// Sessions that managers left.
+    pub left: Vec<LeftSession>,
 }
 
 impl Cluster {
@@ -47,6 +49,7 @@ impl Cluster {
             health: json!({ "status": "HEALTH_OK", "checks": {} }),
             mds: json!({ "standbys": [mds("b", -1, "up:standby")], "filesystems": [{ "mdsmap":
                 { "fs_name": "home", "max_mds": 1, "in": [0], "info": { "gid_1": mds("a", 0, "up:active") } } }] }),
+            left: Vec::new(),
         }
     }
 
@@ -79,6 +82,11 @@ impl Cluster {
     /// What of the MDS that serves the file system `home` is another.
     pub fn serving(mut self, fields: Value) -> Self {
         merge(&mut self.mds["filesystems"][0]["mdsmap"]["info"]["gid_1"], fields);
+        self
+    }
+
+    pub fn manager_left(mut self, manager: &str) -> Self {
+        self.left.push(LeftSession { mds: "a".to_owned(), manager: manager.to_owned() });
         self
     }
 
@@ -123,8 +131,11 @@ impl Cluster {
                 Seen::Map(Box::new(Map { osds: self.dump(), metadata: self.booted_as(), second_messenger }))
             }
             ReadingRequest::CephMons => Seen::Mons(quorum),
-            ReadingRequest::CephMds => {
-                Seen::Mds(MdsMap::read("mds.json", self.mds.to_string().as_bytes()).unwrap())
+            ReadingRequest::CephMds { stopping } => {
+                let mut map = MdsMap::read("mds.json", self.mds.to_string().as_bytes()).unwrap();
+                let left = self.left.iter().filter(|left| stopping.contains(&left.mds));
+                map.left = left.cloned().collect();
+                Seen::Mds(map)
             }
             ReadingRequest::CephGroups => Seen::Groups(Groups::new(&self.list())),
             ReadingRequest::CephHealth => {

@@ -141,6 +141,7 @@ fn home(world: &mut World) -> &mut FileSystem {
         following: BTreeSet::new(),
         follows: [].into(),
         may_follow: false,
+        closes_sessions_after_s: None,
     };
     let all = &mut cluster(world).filesystems;
     *all = Some(vec![one]);

@@ -215,7 +215,7 @@ impl SimHost {
             | ReadingRequest::CephDaemons
             | ReadingRequest::CephSettle { .. }
             | ReadingRequest::CephMap
-            | ReadingRequest::CephMds
+            | ReadingRequest::CephMds { .. }
             | ReadingRequest::CephGroups
             | ReadingRequest::CephHealth
             | ReadingRequest::CephCluster => ReadingValue::CannotTell { why: "not simulated".to_owned() },

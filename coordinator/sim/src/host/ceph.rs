@@ -74,7 +74,7 @@ impl Seat<'_> {
             }
             ReadingRequest::CephMons => Seen::Mons(documents.quorum),
             // No simulated cluster has a file system.
-            ReadingRequest::CephMds => Seen::Mds(self.cluster.mds()),
+            ReadingRequest::CephMds { .. } => Seen::Mds(self.cluster.mds()),
             ReadingRequest::CephGroups => Seen::Groups(Groups::new(&documents.groups.ok_or(NO_GROUPS)?)),
             ReadingRequest::CephHealth => {
                 Seen::Health(Health { level: "HEALTH_WARN".to_owned(), reasons: documents.health })

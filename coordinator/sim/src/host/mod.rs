@@ -308,7 +308,7 @@ impl SimHost {
             | ReadingRequest::CephSettle { .. }
             | ReadingRequest::CephMap
             | ReadingRequest::CephMons
-            | ReadingRequest::CephMds
+            | ReadingRequest::CephMds { .. }
             | ReadingRequest::CephGroups
             | ReadingRequest::CephHealth
             | ReadingRequest::CephCluster => match ceph {
