@@ -1,5 +1,6 @@
 //! A coordinator of one's own: the real `replank serve`, with hosts that are enrolled and have no agent, and operators of each level.
 
+use crate::ports::free_address;
 use crate::support::{Desk, command};
 use replank_common::ids::HostName;
 use replank_coordinator::config::Folder;
@@ -7,7 +8,7 @@ use replank_coordinator::store::Database;
 use replank_identity::files::{self, PemPair};
 use replank_identity::{Authority, Level, OperatorName, PrivateKey, Role, UnixSeconds};
 use std::io::{Read as _, Write as _};
-use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::net::{SocketAddr, TcpStream};
 use std::path::Path;
 use std::process::{Child, Stdio};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
@@ -89,7 +90,7 @@ impl Drop for Serving {
 }
 
 pub fn init(desk: &Desk) {
-    let (listen, metrics) = (free(), free());
+    let (listen, metrics) = (free_address(), free_address());
     desk.must(&[
         "init",
         "--dir",
@@ -138,9 +139,4 @@ fn settings(folder: &Path, level: &str, listen: SocketAddr) {
 
 fn now() -> UnixSeconds {
     UnixSeconds(SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs())
-}
-
-/// An address that nobody listens on now.
-fn free() -> SocketAddr {
-    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap()
 }

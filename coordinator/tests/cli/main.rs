@@ -9,6 +9,8 @@ mod journey;
 mod manual;
 mod operators;
 mod pages;
+#[path = "../ports/mod.rs"]
+mod ports;
 mod refusals;
 mod simulate;
 mod support;

@@ -8,6 +8,8 @@ mod coordinator;
 mod crashes;
 mod enrolment;
 mod plans;
+#[path = "../ports/mod.rs"]
+mod ports;
 mod process;
 mod runs;
 mod sessions;

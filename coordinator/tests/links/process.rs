@@ -9,7 +9,7 @@ use replank_identity::{AuthorityCert, CredentialStore, Credentials, PrivateKey, 
 use replank_proto::v1::operator_service_client::OperatorServiceClient;
 use replank_proto::v1::*;
 use std::future::Future;
-use std::net::{SocketAddr, TcpListener};
+use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -18,13 +18,10 @@ use tonic::transport::Channel;
 
 use crate::agent::{self, Host, now};
 use crate::coordinator::init;
+use crate::ports::free_address;
 
 /// For everything that is waited for together.
 const TIME_MAX: Duration = Duration::from_secs(300);
-
-fn free_address() -> SocketAddr {
-    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap()
-}
 
 pub struct Operator {
     address: SocketAddr,
