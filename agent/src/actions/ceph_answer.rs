@@ -4,7 +4,6 @@ use super::Failure;
 use super::answer::{failure, refusal};
 use crate::codes;
 use crate::host::ceph::CephError;
-use crate::host::command::CommandError;
 use replank_common::outcome::Refusal;
 
 const SILENT: &str = "see whether `ceph --connect-timeout 10 status` answers on the host, and its keyring in /etc/ceph; then retry";
@@ -22,26 +21,16 @@ pub(super) fn ceph_failure(error: &CephError) -> Failure {
 }
 
 fn told(error: &CephError) -> (&'static str, &'static str) {
-    match answered_no(error) {
+    match error.answered_no() {
         Some(_) => (codes::CEPH_REFUSED, REFUSED),
         None => (codes::CEPH_SILENT, SILENT),
     }
 }
 
-/// By which errno the cluster answered a command with a no: the tool writes `Error EINVAL: why` of what a daemon answered (ceph 0.94 to 18, src/ceph.in). `None`: there
-/// was no answer. Of two errnos it writes the same when no daemon answered in time.
-pub(super) fn answered_no(error: &CephError) -> Option<&str> {
-    let CephError::Tool(CommandError::Failed { said, .. }) = error else { return None };
-    said.lines().find_map(|line| {
-        let (errno, _) = line.trim().strip_prefix("Error ")?.split_once(':')?;
-        let is_one = errno.starts_with('E') && errno.bytes().all(|byte| byte.is_ascii_uppercase());
-        (is_one && !matches!(errno, "EINTR" | "ETIMEDOUT")).then_some(errno)
-    })
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::host::command::CommandError;
 
     #[test]
     fn a_no_of_the_cluster_is_no_silence() {
@@ -62,6 +51,6 @@ mod tests {
         ] {
             assert_eq!(ceph_refusal(&of(said)).code, code, "{said}");
         }
-        assert_eq!(answered_no(&of("a warning\n Error EPERM: no")), Some("EPERM"));
+        assert_eq!(of("a warning\n Error EPERM: no").answered_no(), Some("EPERM"));
     }
 }

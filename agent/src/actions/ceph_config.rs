@@ -11,7 +11,7 @@
 //! at each use (ceph 10.2, src/common/config.cc), so the value is what is looked at, and not that word.
 
 use super::answer::{change, failure, foreign_record, refusal};
-use super::ceph_answer::{answered_no, ceph_failure, ceph_refusal};
+use super::ceph_answer::{ceph_failure, ceph_refusal};
 use super::{ActError, Failure, Host, Perform, Progress, Report, Standing};
 use crate::codes;
 use crate::host::ceph::{Ceph, CephError, Daemon, daemons};
@@ -150,7 +150,7 @@ impl Perform for CephConfig {
     fn apply(&self, host: &Host, record: &UndoRecord, _progress: Progress<'_>) -> Result<Report, ActError> {
         let UndoRecord::CephConfig { before } = record else { return Err(foreign_record("ceph-config")) };
         let given = given(self, host);
-        given.set(&self.value).map_err(|error| match answered_no(&error) {
+        given.set(&self.value).map_err(|error| match error.answered_no() {
             Some("EINVAL" | "ENOENT") => failure(codes::CEPH_SETTING, error.to_string(), SETTING_REMEDY),
             Some(_) | None => ceph_failure(&error),
         })?;

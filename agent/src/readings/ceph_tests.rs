@@ -306,6 +306,8 @@ struct FileSystemCluster {
     changed_s: Option<i64>,
     /// The MDS answers.
     tells: bool,
+    /// What is said of a question that is not answered.
+    says: &'static str,
     asked: Mutex<Vec<String>>,
 }
 
@@ -334,15 +336,15 @@ impl Programs for FileSystemCluster {
         self.asked.lock().unwrap().push(question);
         let code = Some(i32::from(said.is_none()));
         let stdout = said.unwrap_or_default().into_bytes();
-        Ok(Output { code, signal: None, stdout, stderr: Vec::new(), took: Duration::ZERO })
+        Ok(Output { code, signal: None, stdout, stderr: self.says.into(), took: Duration::ZERO })
     }
 }
 
 #[test]
 fn sessions_are_asked_for_where_a_manager_can_have_left_one_and_only_then() {
-    let told = |changed_s: Option<i64>, tells: bool, stopping: &[&str]| {
+    let told_by = |says: &'static str, changed_s: Option<i64>, tells: bool, stopping: &[&str]| {
         let mut world = World::new();
-        let cluster = Arc::new(FileSystemCluster { changed_s, tells, asked: Mutex::default() });
+        let cluster = Arc::new(FileSystemCluster { changed_s, tells, says, asked: Mutex::default() });
         world.host.programs = cluster.clone();
         let stopping = stopping.iter().map(|name| (*name).to_owned()).collect();
         let answer = crate::readings::answer(&world.host, &ReadingRequest::CephMds { stopping }, TIME);
@@ -357,11 +359,16 @@ fn sessions_are_asked_for_where_a_manager_can_have_left_one_and_only_then() {
         let asked = cluster.asked.lock().unwrap().clone();
         (left, asked)
     };
+    let told = |changed_s: Option<i64>, tells: bool, stopping: &[&str]| {
+        told_by("Error EINVAL: invalid command", changed_s, tells, stopping)
+    };
     let all = ["fs dump", "mgr dump", "tell mds.ceph2 session ls"];
     let (left, asked) = told(Some(12), true, &["ceph2"]);
     assert_eq!((left, &asked[..]), (Ok(vec!["ceph3".to_owned()]), &all.map(str::to_owned)[..]));
     let (left, asked) = told(Some(12), false, &["ceph2"]);
     assert!(left.is_err_and(|why| why.contains("session ls")) && asked.len() == 3);
+    let (left, _) = told_by("[errno 110] error connecting to the cluster", None, true, &["ceph2"]);
+    assert!(left.is_err_and(|why| why.contains("errno 110")), "that there are no managers was not said");
     // Long ago; no manager at all; one that holds no rank; none.
     for (changed_s, stopping, questions) in
         [(Some(311), &["ceph2"][..], 2), (None, &["ceph2"], 2), (Some(12), &["ceph1"], 1), (Some(12), &[], 1)]

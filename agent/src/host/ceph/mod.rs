@@ -51,6 +51,19 @@ pub enum CephError {
     Unreadable { command: String, said: String },
 }
 
+impl CephError {
+    /// By which errno the cluster answered a command with a no: the tool writes `Error EINVAL: why` of what a daemon answered (ceph 0.94 to 18, src/ceph.in). `None`: there
+    /// was no answer. Of two errnos it writes the same when no daemon answered in time.
+    pub fn answered_no(&self) -> Option<&str> {
+        let Self::Tool(CommandError::Failed { said, .. }) = self else { return None };
+        said.lines().find_map(|line| {
+            let (errno, _) = line.trim().strip_prefix("Error ")?.split_once(':')?;
+            let is_one = errno.starts_with('E') && errno.bytes().all(|byte| byte.is_ascii_uppercase());
+            (is_one && !matches!(errno, "EINTR" | "ETIMEDOUT")).then_some(errno)
+        })
+    }
+}
+
 /// The cluster that this host's `/etc/ceph/ceph.conf` names, with this host's keyring.
 #[derive(Debug)]
 pub struct Ceph<'h> {

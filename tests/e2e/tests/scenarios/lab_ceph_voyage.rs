@@ -6,7 +6,7 @@ use replank_e2e::{CephFleet, Field, FieldSpec, cluster_proof};
 use replank_lab::ceph::{Pair, Writer};
 use std::time::{Duration, Instant};
 
-/// Three hosts install packages one after the other, a minute each and three on a busy machine; then three waves.
+/// Three hosts install packages one after the other, half a minute each and two on a busy machine; then three waves.
 const VOYAGE: Duration = Duration::from_secs(1500);
 
 /// An MDS waits 45 s for a client that is gone (`mds_reconnect_timeout`), and all others wait with it; what else makes a client wait is over in seconds.
