@@ -3,7 +3,7 @@
 //! An MDS holds no data, and another takes its rank over in seconds, unless none is there, or the one that took over last is not done yet: until then the
 //! clients of the file system wait.
 //!
-//! Whoever takes a rank over waits for every client that had a session with the one before, up to `mds_reconnect_timeout`, and all others wait with it. From
+//! Whoever takes a rank over, or comes back to it, waits for every client that had a session before, up to `mds_reconnect_timeout`, and all others wait with it. From
 //! Nautilus on the active manager mounts the file systems (src/pybind/mgr/volumes), and one that makes way for another begins anew without ending its sessions (src/mgr/MgrStandby.cc `respawn`).
 //! So a change of managers would make the next change of an MDS a long one, unless a MON closed those sessions (from Octopus on, where managers tell of them) or the MDS itself did.
 
@@ -31,7 +31,7 @@ pub enum MdsMiss {
         rank: u32,
         holder: String,
     },
-    /// Whoever takes the rank over waits for a manager that is gone.
+    /// Whoever serves the rank next waits for a manager that is gone.
     SessionLeft {
         filesystem: String,
         rank: u32,
@@ -64,7 +64,7 @@ impl fmt::Display for MdsMiss {
                 write!(
                     f,
                     "mds.{mds} holds rank {rank} of the file system {filesystem} and still has a session that mgr.{manager} left when it ended, \
-                 which whoever takes the rank over would wait for, and all clients with it; the MDS closes it {closes_after_s} s after that end"
+                 which whoever serves the rank next would wait for, and all clients with it; the MDS closes it {closes_after_s} s after that end"
                 )
             }
             Self::NotBack { mds } => write!(f, "mds.{mds} is not in the map of MDS yet"),
@@ -92,15 +92,16 @@ pub fn not_active_of(one: &FileSystem) -> impl Iterator<Item = MdsMiss> {
     })
 }
 
-/// What keeps these MDS from stopping together: a rank that nobody serves, whoever holds it; one of theirs that nobody would take over; and a session of theirs that a manager left.
-pub fn may_stop(map: &MdsMap, mds: &BTreeSet<String>) -> Vec<MdsMiss> {
+/// What keeps these MDS from stopping together: a rank that nobody serves, whoever holds it; one of theirs that nobody would take over, unless they are `alone` and come back to it
+/// themselves; and a session of theirs that a manager left.
+pub fn may_stop(map: &MdsMap, mds: &BTreeSet<String>, alone: bool) -> Vec<MdsMiss> {
     let mut misses = not_active(map);
     let mut free: BTreeSet<&String> = map.standing_by.difference(mds).collect();
     for one in &map.filesystems {
         for (holder, rank) in one.holders.iter().filter(|(holder, _)| mds.contains(*holder)) {
             let follows = |name: &String| one.follows.get(name) == Some(rank) && !mds.contains(name);
             // Whoever stands by takes over one rank.
-            if !one.follows.keys().any(follows) && free.pop_first().is_none() {
+            if !alone && !one.follows.keys().any(follows) && free.pop_first().is_none() {
                 let (filesystem, rank, holder) = (one.name.clone(), *rank, holder.clone());
                 misses.push(MdsMiss::NobodyStandsBy { filesystem, rank, holder });
             }

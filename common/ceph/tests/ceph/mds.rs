@@ -31,23 +31,24 @@ fn said(misses: &[impl ToString]) -> Vec<String> {
 fn one_stops_whose_rank_another_takes_over() {
     let whole = map(|_| {});
     for one in ["a", "b", "c", "d", "e"] {
-        assert!(may_stop(&whole, &of(&[one])).is_empty(), "{one}");
+        assert!(may_stop(&whole, &of(&[one]), false).is_empty(), "{one}");
     }
     // `d` follows rank 0 of work alone, and `e` takes over one rank.
     assert_eq!(
-        said(&may_stop(&whole, &of(&["a", "b"]))),
+        said(&may_stop(&whole, &of(&["a", "b"]), false)),
         ["mds.b holds rank 1 of the file system home, and no other MDS stands by to take it over"]
     );
-    assert!(may_stop(&whole, &of(&["a", "c"])).is_empty());
-    assert_eq!(may_stop(&whole, &of(&["a", "c", "d"])).len(), 1);
+    assert!(may_stop(&whole, &of(&["a", "c"]), false).is_empty());
+    assert_eq!(may_stop(&whole, &of(&["a", "c", "d"]), false).len(), 1);
     let alone = map(|dump| dump["standbys"] = json!([]));
     assert_eq!(
-        said(&may_stop(&alone, &of(&["a"]))),
+        said(&may_stop(&alone, &of(&["a"]), false)),
         ["mds.a holds rank 0 of the file system home, and no other MDS stands by to take it over"]
     );
+    assert!(may_stop(&alone, &of(&["a"]), true).is_empty(), "it comes back to its rank itself");
     let silent = map(|dump| dump["standbys"][0]["laggy_since"] = json!("2026-01-02 10:00:00.000000"));
-    assert_eq!(may_stop(&silent, &of(&["a"])).len(), 1);
-    assert!(may_stop(&MdsMap::default(), &of(&["a"])).is_empty(), "nobody is served");
+    assert_eq!(may_stop(&silent, &of(&["a"]), false).len(), 1);
+    assert!(may_stop(&MdsMap::default(), &of(&["a"]), false).is_empty(), "nobody is served");
 }
 
 #[test]
@@ -56,19 +57,19 @@ fn none_stops_while_a_rank_is_not_served() {
     let text = "rank 0 of the file system home is not active: mds.a, which holds it, is up:replay";
     // Whoever it is: also one that holds no rank.
     for one in ["b", "e"] {
-        assert_eq!(said(&may_stop(&replays, &of(&[one]))), [text]);
+        assert_eq!(said(&may_stop(&replays, &of(&[one]), false)), [text]);
     }
-    assert_eq!(said(&may_stop(&replays, &of(&[]))), [text]);
+    assert_eq!(said(&may_stop(&replays, &of(&[]), false)), [text]);
     let failed = map(|dump| {
         dump["filesystems"][0]["mdsmap"]["info"].as_object_mut().unwrap().remove("gid_2");
     });
     assert_eq!(
-        said(&may_stop(&failed, &of(&["c"]))),
+        said(&may_stop(&failed, &of(&["c"]), false)),
         ["rank 1 of the file system home is not active: no MDS holds it"]
     );
     let silent = map(|dump| dump["filesystems"][1]["mdsmap"]["info"]["gid_3"]["laggy_since"] = json!("x"));
     assert_eq!(
-        said(&may_stop(&silent, &of(&["e"]))),
+        said(&may_stop(&silent, &of(&["e"]), false)),
         ["rank 0 of the file system work is not active: mds.c, which holds it, is up:active (laggy)"]
     );
 }
@@ -95,20 +96,20 @@ fn real_file_systems_are_judged_by_what_they_told() {
         let [shelf] = map.filesystems.as_slice() else { panic!("{name}: {map:?}") };
         assert_eq!((shelf.max_mds, shelf.may_follow, shelf.holders[serves]), (1, false, 0), "{name}");
         for one in [serves, stands_by] {
-            assert!(may_stop(&map, &of(&[one])).is_empty(), "{name}: {one}");
+            assert!(may_stop(&map, &of(&[one]), false).is_empty(), "{name}: {one}");
         }
         let gone = format!(
             "mds.{serves} holds rank 0 of the file system shelf, and no other MDS stands by to take it over"
         );
-        assert_eq!(said(&may_stop(&map, &of(&[serves, stands_by]))), [gone], "{name}");
+        assert_eq!(said(&may_stop(&map, &of(&[serves, stands_by]), false)), [gone], "{name}");
         assert!(are_back(&map, &of(&[serves, stands_by])).is_empty(), "{name}");
     }
     let alone = read("pacific", include_str!("testdata/recorded/file-system/pacific-nobody-stands-by.json"));
-    assert_eq!(may_stop(&alone, &of(&["ceph2"])).len(), 1);
+    assert_eq!(may_stop(&alone, &of(&["ceph2"]), false).len(), 1);
     assert_eq!(said(&are_back(&alone, &of(&["ceph1"]))), ["mds.ceph1 is not in the map of MDS yet"]);
     let rejoins = read("reef", include_str!("testdata/recorded/file-system/reef-rejoin.json"));
     let waits = ["rank 0 of the file system shelf is not active: mds.ceph1, which holds it, is up:rejoin"];
-    assert_eq!(said(&may_stop(&rejoins, &of(&[]))), waits);
+    assert_eq!(said(&may_stop(&rejoins, &of(&[]), false)), waits);
 }
 
 /// Each manager mounts the file system as soon as it is the active one. Of two that were told to go, 14.2 still has the last one's session, and MONs of 16.2 have closed both.
@@ -151,11 +152,12 @@ fn what_a_manager_left_keeps_an_mds_until_it_can_be_there_no_longer() {
         let waits = left_behind.map(|manager| {
             format!(
                 "mds.ceph2 holds rank 0 of the file system shelf and still has a session that mgr.{manager} left when it ended, \
-                 which whoever takes the rank over would wait for, and all clients with it; the MDS closes it 300 s after that end"
+                 which whoever serves the rank next would wait for, and all clients with it; the MDS closes it 300 s after that end"
             )
         });
-        assert_eq!(said(&may_stop(&map, &of(&["ceph2"]))), Vec::from_iter(waits), "{name}");
-        assert!(may_stop(&map, &of(&["ceph1"])).is_empty(), "{name}: it holds no rank");
+        assert_eq!(said(&may_stop(&map, &of(&["ceph2"]), false)), Vec::from_iter(waits), "{name}");
+        assert_eq!(may_stop(&map, &of(&["ceph2"]), true).len(), usize::from(left_behind.is_some()), "{name}");
+        assert!(may_stop(&map, &of(&["ceph1"]), false).is_empty(), "{name}: it holds no rank");
         assert!(are_back(&map, &of(&["ceph2"])).is_empty(), "{name}");
         // Nobody is older than a change long ago.
         assert!(left("ceph2", &sessions, &managers, Duration::from_secs(60)).is_empty(), "{name}");

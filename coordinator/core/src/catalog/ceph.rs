@@ -195,9 +195,13 @@ pub enum ConfigHow {
     Inject,
 }
 
+/// The section of the MONs' store that every daemon and every client reads.
+pub const GLOBAL: &str = "global";
+
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct ConfigRow {
+    /// A kind of daemon, one daemon, or [`GLOBAL`].
     pub section: String,
     /// With underscores.
     pub name: String,

@@ -1,6 +1,6 @@
 //! Is a hop of Ceph complete and consistent?
 
-use super::ceph::{CephPart, FileWhen, Limit, Point, Side};
+use super::ceph::{CephPart, ConfigHow, FileWhen, GLOBAL, Limit, Point, Side};
 use super::check::Say;
 use super::model::Hop;
 use replank_common::ceph::{CephDaemon, CephFlag, CephKind};
@@ -10,6 +10,9 @@ use std::path::Path;
 /// Flags that would keep the cluster from coming back to rest while it is changed, or hide that a daemon died.
 const NEVER_BORROWED: [CephFlag; 5] =
     [CephFlag::Nodown, CephFlag::Noup, CephFlag::Norebalance, CephFlag::Norecover, CephFlag::Nobackfill];
+
+/// Of `ceph.conf` and of the MONs' store, for all of a kind.
+const SECTIONS: [&str; 5] = ["mon", "mgr", "osd", "mds", "client"];
 
 pub(super) fn problems(hop: &Hop, part: &CephPart, say: &mut Say) {
     say.source("[ceph.releases]", &part.releases.source);
@@ -108,6 +111,11 @@ fn borrowed(part: &CephPart, say: &mut Say) {
         say.source(&format!("config {}", row.name), &row.source);
         let plain = row.name.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'_');
         say.unless(plain, format!("config {} is not spelt with underscores", row.name));
+        let section = row.section.as_str();
+        let known = SECTIONS.contains(&section) || section.parse::<CephDaemon>().is_ok();
+        // `ceph tell` reaches the daemons of one kind, and no client.
+        let fits = known || section == GLOBAL && row.how == ConfigHow::Central;
+        say.unless(fits, format!("config {} cannot be set for {section} in this way", row.name));
     }
     for row in &part.mask {
         say.source(&format!("mask {}", row.unit), &row.source);
@@ -123,7 +131,7 @@ fn files(part: &CephPart, say: &mut Say) {
     say.unique("key", names.iter().map(String::as_str));
     for (row, name) in part.file.iter().zip(&names) {
         say.source(&format!("key {name}"), &row.source);
-        let known = ["mon", "mgr", "osd", "mds", "client"].contains(&row.section.as_str());
+        let known = SECTIONS.contains(&row.section.as_str());
         say.unless(known, format!("the section of {name} is none of a kind of daemon or client"));
         say.unless(!row.key.contains('_'), format!("{name} is not spelt with blanks, as the others are"));
         // Of a daemon that keeps running as root, the choice outlives the voyage.

@@ -29,7 +29,9 @@ pub(super) fn judge(gate: &Gate, via: &HostName, text: &str) -> Result<Verdict, 
             settled(via, osds, version, settle)
         }
         (Gate::MonsInQuorum { mons, .. }, Seen::Mons(quorum)) => Ok(in_quorum(via, mons, quorum)),
-        (Gate::MdsMayStop { mds, .. }, Seen::Mds(map)) => Ok(served(via, &mds::may_stop(map, &names(mds)))),
+        (Gate::MdsMayStop { mds, alone, .. }, Seen::Mds(map)) => {
+            Ok(served(via, &mds::may_stop(map, &names(mds), *alone)))
+        }
         (Gate::MdsBack { mds, .. }, Seen::Mds(map)) => Ok(served(via, &mds::are_back(map, &names(mds)))),
         (Gate::CephHealthKnown { allowed, .. }, Seen::Health(health)) => {
             Ok(health_known(via, allowed, health))

@@ -29,8 +29,14 @@ pub enum Gate {
     OsdsSettled { osds: Vec<u32>, version: Version, via: HostName },
     /// These MONs are in quorum.
     MonsInQuorum { mons: Vec<String>, via: HostName },
-    /// Every rank of every file system is served, and each rank that one of these MDS holds would be taken over by another, which has to wait for no manager that is gone.
-    MdsMayStop { mds: Vec<String>, via: HostName },
+    /// Every rank of every file system is served, and each rank that one of these MDS holds would be taken over by another, which has to wait for no manager that is gone. `alone`: no
+    /// other is there to be asked for, and they come back to their ranks themselves.
+    MdsMayStop {
+        mds: Vec<String>,
+        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+        alone: bool,
+        via: HostName,
+    },
     /// These MDS are known to the cluster again, and every rank of every file system is served.
     MdsBack { mds: Vec<String>, via: HostName },
     /// The running processes of these daemons of the step's host are `version`.

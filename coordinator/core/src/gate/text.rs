@@ -64,10 +64,12 @@ impl fmt::Display for Gate {
                 osd_names(osds)
             ),
             Self::MonsInQuorum { mons, via: _ } => write!(f, "{} in quorum", mon_names(mons)),
-            Self::MdsMayStop { mds, via: _ } if mds.is_empty() => {
-                f.write_str("every rank of every file system is served")
-            }
-            Self::MdsMayStop { mds, via: _ } => write!(
+            Self::MdsMayStop { mds, alone: true, via: _ } => write!(
+                f,
+                "every rank of every file system is served, and would be again once {}",
+                some(&prefixed("mds", mds), " is back", " are back")
+            ),
+            Self::MdsMayStop { mds, alone: false, via: _ } => write!(
                 f,
                 "every rank of every file system is served, and would be without {}",
                 daemon_names("mds", mds)

@@ -125,7 +125,7 @@ pub(super) const MDS_BACK: &str = "nobody waits until its MDS is back and every 
 /// Whether somebody looks at the file systems before these MDS stop, and after they are back.
 pub(super) fn mds_gates(step: &Step, mds: &[&String]) -> (bool, bool) {
     let before = step.before.iter().any(|gate| {
-        matches!(gate, Gate::MdsMayStop { mds: asked, .. } if asked.is_empty() || mds.iter().all(|one| asked.contains(one)))
+        matches!(gate, Gate::MdsMayStop { mds: asked, .. } if mds.iter().all(|one| asked.contains(one)))
     });
     let after = step.after.iter().any(
         |gate| matches!(gate, Gate::MdsBack { mds: back, .. } if mds.iter().all(|one| back.contains(one))),

@@ -9,10 +9,10 @@ use replank_common::ids::HostName;
 pub(super) const MDS_SETTLES_MS: u64 = 15_000;
 
 /// The gates before and after the restart of these MDS. `running`: how many there are. Where no MDS is left to take a rank over, nobody is waited for who
-/// would, and the preflight says so ([`nobody_stands_by`]).
+/// would, and the preflight says so ([`nobody_stands_by`]); the MDS itself comes back to its rank then, and waits as long for sessions that managers left.
 pub(super) fn gates(cluster: &Cluster, running: usize, mds: Vec<String>, via: &HostName) -> (Gate, Gate) {
-    let asked = if nobody_stands_by(cluster, running) { Vec::new() } else { mds.clone() };
-    (Gate::MdsMayStop { mds: asked, via: via.clone() }, Gate::MdsBack { mds, via: via.clone() })
+    let alone = nobody_stands_by(cluster, running);
+    (Gate::MdsMayStop { mds: mds.clone(), alone, via: via.clone() }, Gate::MdsBack { mds, via: via.clone() })
 }
 
 /// Every MDS holds a rank. Where it is not known who does, one is taken to.

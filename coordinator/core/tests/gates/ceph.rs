@@ -151,8 +151,12 @@ fn the_other_conditions_of_a_cluster() {
         mons: mons.iter().map(|m| (*m).to_owned()).collect(),
         via: via(),
     };
-    let may =
-        |mds: &[&str]| Gate::MdsMayStop { mds: mds.iter().map(|m| (*m).to_owned()).collect(), via: via() };
+    let may = |mds: &[&str]| Gate::MdsMayStop {
+        mds: mds.iter().map(|m| (*m).to_owned()).collect(),
+        alone: false,
+        via: via(),
+    };
+    let alone = |mds: &str| Gate::MdsMayStop { mds: vec![mds.to_owned()], alone: true, via: via() };
     let back =
         |mds: &[&str]| Gate::MdsBack { mds: mds.iter().map(|m| (*m).to_owned()).collect(), via: via() };
     let known = |allowed: &[&str]| Gate::CephHealthKnown {
@@ -174,7 +178,8 @@ fn the_other_conditions_of_a_cluster() {
         ("which is not asked for when another stops", well().manager_left("x").says(&may(&["b"]))),
         ("and not when one is to be back", well().manager_left("x").says(&back(&["a"]))),
         ("nobody would take its rank over", well().nobody_stands_by().says(&may(&["a"]))),
-        ("nobody is asked to", well().nobody_stands_by().says(&may(&[]))),
+        ("nobody is asked to", well().nobody_stands_by().says(&alone("a"))),
+        ("who comes back to it waits too", well().nobody_stands_by().manager_left("x").says(&alone("a"))),
         ("a rank is not served", well().serving(json!({ "state": "up:reconnect" })).says(&may(&["b"]))),
         ("an MDS is back", well().says(&back(&["b"]))),
         ("an MDS is not back", well().nobody_stands_by().says(&back(&["b"]))),
@@ -312,8 +317,8 @@ fn gates_say_what_they_are() {
         },
         settled(&[0, 1]),
         Gate::MonsInQuorum { mons: vec!["a".to_owned()], via: via() },
-        Gate::MdsMayStop { mds: vec!["a".to_owned()], via: via() },
-        Gate::MdsMayStop { mds: Vec::new(), via: via() },
+        Gate::MdsMayStop { mds: vec!["a".to_owned()], alone: false, via: via() },
+        Gate::MdsMayStop { mds: vec!["a".to_owned()], alone: true, via: via() },
         Gate::MdsBack { mds: vec!["a".to_owned()], via: via() },
         Gate::CephDaemonsAre {
             daemons: vec![CephDaemon::osd(1), CephDaemon::osd(2)],

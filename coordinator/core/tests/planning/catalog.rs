@@ -127,6 +127,8 @@ fn a_broken_hop_of_ceph_is_refused_with_what_is_wrong() {
         ("flag = \"noout\"", "flag = \"noin\"", "noout must be borrowed"),
         ("key = \"bluestore fsck quick fix on mount\"", "key = \"bluestore_fsck\"", "with blanks"),
         ("section = \"osd\"\nkey = \"osd crush", "section = \"global\"\nkey = \"osd crush", "section of"),
+        ("value = \"2\"\nhow = \"central\"", "value = \"2\"\nhow = \"inject\"", "cannot be set for global"),
+        ("section = \"global\"", "section = \"clients\"", "cannot be set for clients"),
         ("what = \"require-osd-release\"", "what = \"enable-msgr2\"", "demands the new release"),
         ("path = \"/usr/sbin/policy-rc.d\"", "path = \"/usr/sbin/other\"", "policy-rc.d"),
         ("stop_ms = 60000", "stop_ms = 5000", "clean stop"),

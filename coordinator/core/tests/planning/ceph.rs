@@ -159,7 +159,11 @@ fn the_only_mds_of_a_file_system_is_restarted_and_its_clients_are_told_to_wait()
     let plan = world.plan();
     clean(&plan);
     let step = plan.steps.iter().find(|step| step.id.as_str() == "ceph1.restart-mds").unwrap();
-    assert!(step.before.contains(&Gate::MdsMayStop { mds: Vec::new(), via: host("ceph1") }));
+    assert!(step.before.contains(&Gate::MdsMayStop {
+        mds: vec!["ceph1".to_owned()],
+        alone: true,
+        via: host("ceph1")
+    }));
     let told = show_findings(&plan.findings);
     assert!(told.contains("file system home") && told.contains("no MDS stands by"), "{told}");
 }
@@ -195,7 +199,10 @@ fn mds_and_gateways_restart_one_at_a_time_and_the_holder_of_a_rank_comes_last() 
     let mds = |name: &str| vec![name.to_owned()];
     for name in ["ceph1", "ceph2", "ceph3"] {
         let step = plan.steps.iter().find(|step| step.id.as_str() == format!("{name}.restart-mds")).unwrap();
-        assert!(step.before.contains(&Gate::MdsMayStop { mds: mds(name), via: host("ceph1") }), "{name}");
+        assert!(
+            step.before.contains(&Gate::MdsMayStop { mds: mds(name), alone: false, via: host("ceph1") }),
+            "{name}"
+        );
         assert!(step.after.contains(&Gate::MdsBack { mds: mds(name), via: host("ceph1") }), "{name}");
     }
     for change in [

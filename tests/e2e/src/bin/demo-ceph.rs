@@ -21,7 +21,7 @@ fn main() -> Result<()> {
     let settings_before = cluster_proof::settings(&field)?;
 
     say(
-        "a client writes numbered records to an image on each pool, to files and to objects, each after the one before it was acknowledged",
+        "a client writes numbered records to an image on each pool, to files and to objects, each after the one before it was acknowledged; twenty more write to a pool now and then",
     );
     let writer = Writer::start(cluster)?;
 

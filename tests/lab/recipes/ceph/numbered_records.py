@@ -2,15 +2,17 @@
 """Writes numbered records to a cluster, and reads them back.
 
     numbered_records.py create PLACE...                 makes what records are written to
-    numbered_records.py write LOG EVERY_MS PLACE...     until SIGTERM; EVERY_MS has PIECE:WHOLE, for images and for the others
+    numbered_records.py write LOG EVERY_MS PLACE...     until SIGTERM; EVERY_MS has PIECE:WHOLE:RARE, for images, files and objects, pools
     numbered_records.py read PLACE...                   what is there, as JSON
 
 A place is one of
     rbd:POOL/IMAGE[=DATA_POOL]             an image, through librbd; a record is a piece of it
     fs:NAME                                a file system, through libcephfs; a record is a file
     s3:KEY:SECRET@HOST:PORT,.../BUCKET     a bucket behind gateways that are alike; a record is an object
+    rados:POOL                             a pool, through librados; a record is an object, and each lane a client that writes rarely
+    snap:POOL/IMAGE                        an image whose only snapshot comes and goes: no lanes, and a new OSD map each time
 
-A place has LANES lanes, each a run of records. In a lane a record is written only after the one before it was
+A place has lanes, each a run of records; lanes are numbered from 0 through all places. In a lane a record is written only after the one before it was
 acknowledged, without any cache of the client's, so what is on disk must be a prefix of what was written. The log has
 one line for each acknowledgement:
 
@@ -27,6 +29,7 @@ import hmac
 import http.client
 import json
 import os
+import random
 import re
 import signal
 import struct
@@ -39,13 +42,14 @@ from email.utils import formatdate
 import rados
 import rbd
 
-LANES = 2
 RECORD = 4096
 LANE_BYTES = 256 << 20
 READ = 4 << 20
 MAGIC = b"numbered"
 ZEROS = bytes(RECORD)
 EMPTY = bytes(READ)
+# The pause between two changes of the snapshot: few clouds have fewer changes of the OSD map.
+SNAPSHOT_S = 1
 # A gateway that does not answer for so long is left for the other one.
 GATEWAY_S = 10
 # And when none answers for so long, the client says so.
@@ -75,7 +79,7 @@ def sorted_into_ranges(pieces, lane):
 class Image:
     """Lanes lie one behind the other in it."""
 
-    is_piece = True
+    lanes = 2
     most = LANE_BYTES // RECORD
 
     def __init__(self, text):
@@ -92,7 +96,7 @@ class Image:
         return cluster.open_ioctx(self.pool)
 
     def create(self):
-        rbd.RBD().create(self.ioctx(), self.image, LANES * LANE_BYTES, data_pool=self.data_pool or None)
+        rbd.RBD().create(self.ioctx(), self.image, self.lanes * LANE_BYTES, data_pool=self.data_pool or None)
         self.cluster.shutdown()
 
     def open(self, read_only=False):
@@ -103,11 +107,11 @@ class Image:
         self.cluster.shutdown()
 
     def write(self, lane, number, content):
-        self.opened.write(content, lane % LANES * LANE_BYTES + (number - 1) * RECORD)
+        self.opened.write(content, lane * LANE_BYTES + (number - 1) * RECORD)
 
     def pieces(self, lane):
         for offset in range(0, LANE_BYTES, READ):
-            data = self.opened.read(lane % LANES * LANE_BYTES + offset, READ)
+            data = self.opened.read(lane * LANE_BYTES + offset, READ)
             if data == EMPTY:
                 continue
             for at in range(0, READ, RECORD):
@@ -119,7 +123,7 @@ class Image:
 class Files:
     """A directory for each lane."""
 
-    is_piece = False
+    lanes = 2
     most = 1 << 30
 
     def __init__(self, text):
@@ -128,7 +132,7 @@ class Files:
 
     def create(self):
         self.open()
-        for lane in range(LANES):
+        for lane in range(self.lanes):
             self.mount.mkdir(f"/{lane}", 0o755)
         self.close()
 
@@ -144,20 +148,20 @@ class Files:
 
     def write(self, lane, number, content):
         """Also the file's name is in the journal of the MDS when fsync returns."""
-        file = self.mount.open(f"/{lane % LANES}/{number}", self.flags, 0o644)
+        file = self.mount.open(f"/{lane}/{number}", self.flags, 0o644)
         self.mount.write(file, content, 0)
         self.mount.fsync(file, False)
         self.mount.close(file)
 
     def pieces(self, lane):
-        directory = self.mount.opendir(f"/{lane % LANES}")
+        directory = self.mount.opendir(f"/{lane}")
         names = []
         while entry := self.mount.readdir(directory):
             if entry.d_name.isdigit():
                 names.append(int(entry.d_name))
         self.mount.closedir(directory)
         for number in names:
-            file = self.mount.open(f"/{lane % LANES}/{number}", os.O_RDONLY, 0)
+            file = self.mount.open(f"/{lane}/{number}", os.O_RDONLY, 0)
             yield number, self.mount.read(file, 0, RECORD + 1)
             self.mount.close(file)
 
@@ -165,7 +169,7 @@ class Files:
 class Objects:
     """Signed as version 2 of S3's signatures; whichever gateway answers is as good as the others."""
 
-    is_piece = False
+    lanes = 2
     most = 1 << 30
 
     def __init__(self, text):
@@ -175,6 +179,7 @@ class Objects:
         self.gateways = gateways.split(",")
         self.name = "s3:" + self.bucket
         self.connections = threading.local()
+        self.turn = threading.Lock()
 
     def create(self):
         self.ask("PUT", f"/{self.bucket}")
@@ -212,22 +217,25 @@ class Objects:
         since = time.monotonic()
         while True:
             for _ in self.gateways:
+                asked = self.gateways[0]
                 try:
-                    return self.once(self.gateways[0], method, path, content)
+                    return self.once(asked, method, path, content)
                 except (OSError, http.client.HTTPException) as error:
                     if time.monotonic() - since > GATEWAYS_S:
                         raise error
-                    # Not one after the other for two lanes at once: who is first now is asked first.
-                    self.gateways = self.gateways[1:] + self.gateways[:1]
+                    with self.turn:
+                        # The other lane may have left it already.
+                        if self.gateways[0] == asked:
+                            self.gateways = self.gateways[1:] + self.gateways[:1]
             time.sleep(0.1)
 
     def write(self, lane, number, content):
-        self.ask("PUT", f"/{self.bucket}/{lane % LANES}-{number}", content)
+        self.ask("PUT", f"/{self.bucket}/{lane}-{number}", content)
 
     def pieces(self, lane):
         after, names = "", []
         while True:
-            page = self.ask("GET", f"/{self.bucket}?prefix={lane % LANES}-&marker={after}").decode()
+            page = self.ask("GET", f"/{self.bucket}?prefix={lane}-&marker={after}").decode()
             keys = re.findall("<Key>([^<]*)</Key>", page)
             names += keys
             if "<IsTruncated>true</IsTruncated>" not in page:
@@ -237,12 +245,76 @@ class Objects:
             yield int(name.partition("-")[2]), self.ask("GET", f"/{self.bucket}/{name}")
 
 
-KINDS = {"rbd": Image, "fs": Files, "s3": Objects}
+class Pool:
+    """Each lane has a connection of its own, as guests do that write now and then."""
+
+    lanes = 20
+    most = 1 << 30
+
+    def __init__(self, text):
+        self.pool = text
+        self.name = "rados:" + text
+
+    def create(self):
+        pass
+
+    def open(self, read_only=False):
+        self.clusters = [rados.Rados(conffile="/etc/ceph/ceph.conf", rados_id="writer") for _ in range(self.lanes)]
+        for cluster in self.clusters:
+            cluster.connect(timeout=60)
+        self.opened = [cluster.open_ioctx(self.pool) for cluster in self.clusters]
+
+    def close(self):
+        for cluster in self.clusters:
+            cluster.shutdown()
+
+    def write(self, lane, number, content):
+        self.opened[lane].write_full(f"rare-{lane}-{number}", content)
+
+    def pieces(self, lane):
+        for entry in self.opened[lane].list_objects():
+            if entry.key.startswith(f"rare-{lane}-"):
+                yield int(entry.key.rpartition("-")[2]), self.opened[lane].read(entry.key, RECORD + 1)
+
+
+class Snapshots(Image):
+    """Keeps the OSD map changing: clients that write rarely are behind it most of the time, as in a cloud where others work."""
+
+    lanes = 0
+
+    def create(self):
+        rbd.RBD().create(self.ioctx(), self.image, READ)
+        self.cluster.shutdown()
+
+    def stir(self, stop):
+        while not stop.is_set():
+            for change in (self.opened.create_snap, self.opened.remove_snap):
+                stop.wait(SNAPSHOT_S)
+                try:
+                    change("one")
+                except rbd.Error as error:
+                    # MONs that are restarted may say no; nothing is promised of snapshots here.
+                    print(f"{self.name}: {error}", file=sys.stderr)
+
+
+KINDS = {"rbd": Image, "fs": Files, "s3": Objects, "rados": Pool, "snap": Snapshots}
 
 
 def places(texts):
     parts = [text.partition(":") for text in texts]
     return [KINDS[kind](rest) for kind, _, rest in parts]
+
+
+def all_lanes(all_places):
+    """Of each: its place, its number there, and its number among all."""
+    lanes = [(place, own) for place in all_places for own in range(place.lanes)]
+    return [(place, own, lane) for lane, (place, own) in enumerate(lanes)]
+
+
+def pauses(every_ms):
+    """Between two records of a lane, in seconds: for each kind, and whether every pause is another."""
+    piece, whole, rare = (int(ms) / 1000 for ms in every_ms.split(":"))
+    return {Image: (piece, False), Files: (whole, False), Objects: (whole, False), Pool: (rare, True)}
 
 
 def create(texts):
@@ -254,8 +326,9 @@ def now_us():
     return time.time_ns() // 1000
 
 
-def write_lane(place, lane, log, every, stop):
+def write_lane(place, own, lane, log, pause, stop):
     """Each line is one write(2) of a few bytes to a file opened for appending: lines of two lanes never mix."""
+    mean, is_uneven = pause
     due = time.monotonic()
     for number in range(1, place.most + 1):
         if stop.is_set():
@@ -263,12 +336,13 @@ def write_lane(place, lane, log, every, stop):
             return
         issued = now_us()
         try:
-            place.write(lane, number, record(lane, number))
+            place.write(own, number, record(lane, number))
         except Exception as error:
             text = f"error {lane} {number} {now_us()} {error}\n"
             os.write(log, text.encode())
             return
         os.write(log, b"ack %d %d %d %d\n" % (lane, number, issued, now_us()))
+        every = mean * random.uniform(0.5, 1.5) if is_uneven else mean
         # What a stall has delayed is not made up for.
         due = max(due + every, time.monotonic() - every)
         stop.wait(max(0.0, due - time.monotonic()))
@@ -276,35 +350,35 @@ def write_lane(place, lane, log, every, stop):
 
 
 def write(log_path, every_ms, texts):
-    piece_ms, whole_ms = map(int, every_ms.split(":"))
+    pause = pauses(every_ms)
     stop = threading.Event()
     signal.signal(signal.SIGTERM, lambda *_: stop.set())
     log = os.open(log_path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
     all_places = places(texts)
     for place in all_places:
         place.open()
-    lanes = [
-        threading.Thread(
-            target=write_lane, args=(place, index * LANES + lane, log, (piece_ms if place.is_piece else whole_ms) / 1000, stop)
-        )
-        for index, place in enumerate(all_places)
-        for lane in range(LANES)
+    threads = [
+        threading.Thread(target=write_lane, args=(place, own, lane, log, pause[type(place)], stop))
+        for place, own, lane in all_lanes(all_places)
     ]
-    for lane in lanes:
-        lane.start()
-    for lane in lanes:
-        lane.join()
+    threads += [threading.Thread(target=place.stir, args=(stop,)) for place in all_places if type(place) is Snapshots]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
     for place in all_places:
         place.close()
 
 
 def read(texts):
     lanes = []
-    for index, place in enumerate(places(texts)):
+    all_places = places(texts)
+    for place in all_places:
         place.open(read_only=True)
-        for lane in range(index * LANES, (index + 1) * LANES):
-            whole, torn = sorted_into_ranges(place.pieces(lane), lane)
-            lanes.append({"place": place.name, "lane": lane, "whole": whole, "torn": torn})
+    for place, own, lane in all_lanes(all_places):
+        whole, torn = sorted_into_ranges(place.pieces(own), lane)
+        lanes.append({"place": place.name, "lane": lane, "whole": whole, "torn": torn})
+    for place in all_places:
         place.close()
     print(json.dumps({"lanes": lanes}))
 

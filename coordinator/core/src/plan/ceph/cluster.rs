@@ -3,7 +3,7 @@
 use super::builder::{Builder, Draft};
 use super::ground::Ground;
 use super::host::word;
-use crate::catalog::{ConfigHow, Point, PointRow};
+use crate::catalog::{ConfigHow, GLOBAL, Point, PointRow};
 use crate::gate::Gate;
 use crate::plan::model::{Need, Stage, Undo, Work};
 use crate::plan::text::show_duration;
@@ -90,7 +90,8 @@ impl Builder<'_, '_> {
                     ConfigHow::Inject => ConfigWay::Inject,
                 },
             };
-            let title = format!("set {} to {} for every {}: {}", row.name, row.value, row.section, row.why);
+            let whom = if row.section == GLOBAL { "daemon and client" } else { &row.section };
+            let title = format!("set {} to {} for every {whom}: {}", row.name, row.value, row.why);
             let what = format!("set-option-{number}");
             let draft = Draft::act(what, stage, title, Action::CephConfig(config), Undo::Borrowed);
             last = Some(Need::Step(self.push(via, draft.needs(needs))));

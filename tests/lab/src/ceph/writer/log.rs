@@ -2,9 +2,6 @@
 
 use crate::error::{LabError, Result};
 
-/// As in the program.
-pub(super) const LANES_PER_PLACE: u32 = 2;
-
 /// One acknowledgement. Times are of the machine's clock, in microseconds of the epoch.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Ack {

@@ -1,8 +1,8 @@
 //! A client that writes numbered records the whole time, and the judgement of what became of them.
 //!
 //! The program on the client is `recipes/ceph/numbered_records.py`. It writes to an image on each pool, to the file system
-//! where there is one, and to a bucket where there are gateways; two lanes in each, in a lane one record after the other, each
-//! acknowledged by the cluster before the next is sent. [`Log`] reads what it has written down, [`Found`] what a new client
+//! where there is one, and to a bucket where there are gateways, two lanes in each; and to a pool, as twenty clients that write
+//! now and then, while snapshots come and go and make them be behind the OSD map. In a lane it is one record after the other, each acknowledged by the cluster before the next is sent. [`Log`] reads what it has written down, [`Found`] what a new client
 //! then reads, [`Verdict`] compares the two.
 
 mod found;
@@ -27,8 +27,10 @@ const LOG: &str = "/var/log/numbered-records";
 const UNIT: &str = "numbered-records.service";
 /// Pause between two records of a lane of an image: about a hundred records a second in all.
 const EVERY_MS: u64 = 40;
-/// So many times longer is the pause between two files, and between two objects: each costs many times what a piece of an image does.
+/// So many times longer is the pause between two files, and between two objects of a bucket: each costs many times what a piece of an image does.
 const SLOWER: u64 = 10;
+/// And so many times, in the middle, between two of a client that writes rarely: it hears of a new map by chance only.
+const RARER: u64 = 75;
 /// How long a record that is under way when the writer is told to end may still take.
 const END_LIMIT: Duration = Duration::from_secs(90);
 /// How long reading everything back may take.
@@ -38,8 +40,18 @@ const READ_LIMIT: Duration = Duration::from_secs(300);
 #[derive(Debug)]
 pub struct Writer {
     host: Host,
-    /// What the program calls the places that it writes to.
-    places: Vec<String>,
+    places: Vec<Place>,
+}
+
+/// Something that is written to.
+#[derive(Debug, Clone)]
+struct Place {
+    /// As the program takes it.
+    text: String,
+    /// How many lanes the program has in it.
+    lanes: usize,
+    /// How many times longer the pause is than between two records of an image.
+    slower: u64,
 }
 
 impl Writer {
@@ -52,7 +64,7 @@ impl Writer {
         host.write(PROGRAM, PROGRAM_TEXT.as_bytes(), 0o755)?;
         let places = places(cluster);
         host.must(&with_places(&[PROGRAM, "create"], &places))?;
-        let every = format!("{EVERY_MS}:{}", EVERY_MS * SLOWER);
+        let every = format!("{EVERY_MS}:{}:{}", EVERY_MS * SLOWER, EVERY_MS * RARER);
         let limit = format!("--property=TimeoutStopSec={}", END_LIMIT.as_secs());
         let run = ["systemd-run", "--quiet", "--unit", UNIT, &limit, PROGRAM, "write", LOG, &every];
         host.must(&with_places(&run, &places))?;
@@ -77,12 +89,12 @@ impl Writer {
     /// # Errors
     /// When they do not in time.
     pub fn wait_for_acks(&self, more: u64, limit: Duration) -> Result<()> {
-        let lanes = u32::try_from(self.places.len()).unwrap_or_default() * log::LANES_PER_PLACE;
-        let highest = |log: &Log| (0..lanes).map(|lane| log.highest(lane)).collect::<Vec<_>>();
+        let slower: Vec<u64> = self.places.iter().flat_map(|place| vec![place.slower; place.lanes]).collect();
+        let highest = |log: &Log| (0..).zip(&slower).map(|(lane, _)| log.highest(lane)).collect::<Vec<_>>();
         let from = if self.host.run(&["test", "-e", LOG])?.status.success() {
             highest(&self.log()?)
         } else {
-            vec![0; lanes as usize]
+            vec![0; slower.len()]
         };
         wait_for("acknowledged records in every lane", limit, || {
             if !self.host.run(&["systemctl", "--quiet", "is-active", UNIT])?.status.success() {
@@ -94,17 +106,13 @@ impl Writer {
             }
             let Ok(log) = self.log() else { return Ok(Err("no log yet".to_owned())) };
             let now = highest(&log);
-            let all = (0..)
-                .zip(now.iter().zip(&from))
-                .all(|(lane, (now, from))| *now >= from + self.as_many(lane, more));
+            let all = now
+                .iter()
+                .zip(&from)
+                .zip(&slower)
+                .all(|((now, from), slower)| *now >= from + more.div_ceil(*slower));
             Ok(if all { Ok(()) } else { Err(format!("from {from:?} to {now:?}")) })
         })
-    }
-
-    /// How many records of a lane come while there are so many of a lane of an image.
-    fn as_many(&self, lane: usize, more: u64) -> u64 {
-        let place = self.places.get(lane / log::LANES_PER_PLACE as usize);
-        if place.is_some_and(|place| place.starts_with("rbd:")) { more } else { more.div_ceil(SLOWER) }
     }
 
     /// Ends the writing, reads everything back with a new client, and judges.
@@ -130,21 +138,27 @@ impl Writer {
     }
 }
 
-/// What there is to write to, as the program takes it. Both images have their names in the pool with copies.
-fn places(cluster: &Cluster) -> Vec<String> {
-    let mut places = vec![format!("rbd:{POOL}/plain"), format!("rbd:{POOL}/coded={CODED_POOL}")];
+/// What there is to write to. Both images have their names in the pool with copies.
+fn places(cluster: &Cluster) -> Vec<Place> {
+    let place = |text: String, lanes: usize, slower: u64| Place { text, lanes, slower };
+    let mut places = vec![
+        place(format!("rbd:{POOL}/plain"), 2, 1),
+        place(format!("rbd:{POOL}/coded={CODED_POOL}"), 2, 1),
+        place(format!("rados:{POOL}"), 20, RARER),
+        place(format!("snap:{POOL}/stirred"), 0, 1),
+    ];
     if cluster.spec().mds > 0 {
-        places.push(format!("fs:{FILE_SYSTEM}"));
+        places.push(place(format!("fs:{FILE_SYSTEM}"), 2, SLOWER));
     }
     let gateways: Vec<String> =
         cluster.gateways().map(|host| format!("{}:{}", host.address(), gateways::PORT)).collect();
     if !gateways.is_empty() {
         let (key, secret) = gateways::USER;
-        places.push(format!("s3:{key}:{secret}@{}/records", gateways.join(",")));
+        places.push(place(format!("s3:{key}:{secret}@{}/records", gateways.join(",")), 2, SLOWER));
     }
     places
 }
 
-fn with_places<'a>(words: &[&'a str], places: &'a [String]) -> Vec<&'a str> {
-    words.iter().copied().chain(places.iter().map(String::as_str)).collect()
+fn with_places<'a>(words: &[&'a str], places: &'a [Place]) -> Vec<&'a str> {
+    words.iter().copied().chain(places.iter().map(|place| place.text.as_str())).collect()
 }

@@ -5,16 +5,16 @@ use std::fmt;
 use super::found::{Found, Lane, count};
 use super::log::Log;
 
-/// The longest time of a lane without an acknowledgement.
+/// The longest time that a record was under way.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Stall {
-    /// Where: an image, a file system or a bucket.
+    /// Where: an image, a pool, a file system or a bucket.
     pub place: String,
     /// The lane.
     pub lane: u32,
-    /// The acknowledgement that it began with, in microseconds of the epoch.
+    /// When it was sent, in microseconds of the epoch.
     pub from_us: u64,
-    /// How long it was.
+    /// How long it took until the cluster had acknowledged it.
     pub ms: u64,
 }
 
@@ -56,16 +56,13 @@ impl Verdict {
         self.lost
             .extend(log.of(lane.lane).map(|ack| ack.number).filter(|number| !lane.has(*number)).map(name));
         self.reordered.extend(lane.without_predecessor().map(name));
-        let Some(ended) = log.ends.iter().find(|(of, _)| *of == lane.lane).map(|(_, at)| *at) else {
+        if log.ends.iter().all(|(of, _)| *of != lane.lane) {
             self.errors.push(format!("lane {} of {} did not end as it was told to", lane.lane, lane.place));
-            return;
-        };
-        // The time from the last acknowledgement to the end of the lane counts too: it may have hung there.
-        let times: Vec<u64> = log.of(lane.lane).map(|ack| ack.acked_us).chain([ended]).collect();
-        for pair in times.windows(2) {
+        }
+        for ack in log.of(lane.lane) {
             let (place, of) = (lane.place.clone(), lane.lane);
-            let stall =
-                Stall { place, lane: of, from_us: pair[0], ms: pair[1].saturating_sub(pair[0]) / 1000 };
+            let ms = ack.acked_us.saturating_sub(ack.issued_us) / 1000;
+            let stall = Stall { place, lane: of, from_us: ack.issued_us, ms };
             match self.stalls.iter_mut().find(|known| known.place == stall.place) {
                 Some(known) if known.ms < stall.ms => *known = stall,
                 Some(_) => {}
@@ -143,7 +140,7 @@ mod tests {
         let verdict = Verdict::of(&log(), &found(&[(1, 5)], &[]));
         assert_eq!((verdict.written, verdict.acknowledged, verdict.sound()), (5, 5, Ok(())));
         let stall = verdict.longest_stall().unwrap();
-        assert_eq!((stall.ms, stall.from_us), (100, 100_000));
+        assert_eq!((stall.ms, stall.from_us), (5, 95_000));
     }
 
     #[test]
@@ -177,9 +174,15 @@ mod tests {
     }
 
     #[test]
-    fn a_lane_that_hung_until_its_end_has_stalled() {
-        let late = Log { ends: vec![(0, 9_500_000)], ..log() };
-        assert_eq!(Verdict::of(&late, &found(&[(1, 5)], &[])).longest_stall().unwrap().ms, 9_000);
+    fn a_stall_is_the_time_of_a_record_and_not_the_pause_before_it() {
+        let mut late = log();
+        late.acks[3].issued_us = 320_000;
+        let stall = Verdict::of(&late, &found(&[(1, 5)], &[])).longest_stall().unwrap().clone();
+        assert_eq!((stall.ms, stall.from_us), (80, 320_000));
+    }
+
+    #[test]
+    fn a_lane_that_did_not_end_as_told_is_an_error() {
         let killed = Log { ends: Vec::new(), ..log() };
         assert!(Verdict::of(&killed, &found(&[(1, 5)], &[])).sound().unwrap_err().contains("did not end"));
     }
