@@ -9,7 +9,7 @@ A place is one of
     rbd:POOL/IMAGE[=DATA_POOL]             an image, through librbd; a record is a piece of it
     fs:NAME                                a file system, through libcephfs; a record is a file
     s3:KEY:SECRET@HOST:PORT,.../BUCKET     a bucket behind gateways that are alike; a record is an object
-    rados:POOL                             a pool, through librados; a record is an object, and each lane a client that writes rarely
+    rados:POOL                             a pool, through librados; a record is a piece of a lane's object, and each lane a client that writes rarely
     snap:POOL/IMAGE                        an image whose only snapshot comes and goes: no lanes, and a new OSD map each time
 
 A place has lanes, each a run of records; lanes are numbered from 0 through all places. In a lane a record is written only after the one before it was
@@ -246,10 +246,10 @@ class Objects:
 
 
 class Pool:
-    """Each lane has a connection of its own, as guests do that write now and then."""
+    """Each lane has a connection and an object of its own, as guests do that write now and then and always to the same OSDs."""
 
     lanes = 20
-    most = 1 << 30
+    most = 16384
 
     def __init__(self, text):
         self.pool = text
@@ -269,12 +269,15 @@ class Pool:
             cluster.shutdown()
 
     def write(self, lane, number, content):
-        self.opened[lane].write_full(f"rare-{lane}-{number}", content)
+        self.opened[lane].write(f"rare-{lane}", content, (number - 1) * RECORD)
 
     def pieces(self, lane):
-        for entry in self.opened[lane].list_objects():
-            if entry.key.startswith(f"rare-{lane}-"):
-                yield int(entry.key.rpartition("-")[2]), self.opened[lane].read(entry.key, RECORD + 1)
+        for number in range(1, self.most + 1):
+            found = self.opened[lane].read(f"rare-{lane}", RECORD, (number - 1) * RECORD)
+            if not found:
+                return
+            if found != ZEROS:
+                yield number, found
 
 
 class Snapshots(Image):

@@ -2,7 +2,8 @@
 //!
 //! The program on the client is `recipes/ceph/numbered_records.py`. It writes to an image on each pool, to the file system
 //! where there is one, and to a bucket where there are gateways, two lanes in each; and to a pool, as twenty clients that write
-//! now and then, while snapshots come and go and make them be behind the OSD map. In a lane it is one record after the other, each acknowledged by the cluster before the next is sent. [`Log`] reads what it has written down, [`Found`] what a new client
+//! now and then, while snapshots come and go and make them be behind the OSD map. In a lane it is one record after the other,
+//! each acknowledged by the cluster before the next is sent. [`Log`] reads what it has written down, [`Found`] what a new client
 //! then reads, [`Verdict`] compares the two.
 
 mod found;
