@@ -28,6 +28,39 @@ pub struct HealthReason {
     pub muted: bool,
 }
 
+/// The end of the text in which releases before Luminous list every flag of the OSD map, also those that are no reason to complain (`sortbitwise`), once one is (src/mon/OSDMonitor.cc
+/// `get_health`, src/osd/OSDMap.cc `get_flag_string`).
+const FLAGS_SET: &str = " flag(s) set";
+/// Flags of such a text with which clients wait or will.
+const CLIENTS_WAIT: [&str; 4] = ["nearfull", "full", "pauserd", "pausewr"];
+
+impl HealthReason {
+    /// Whether it is `expected`: a check's code, or the text that a release without codes gives, in which numbers may be others (`#` stands for any), and flags too, as the code
+    /// of later releases stands for them all.
+    pub fn is(&self, expected: &str) -> bool {
+        if let Some(check) = &self.check {
+            return check == expected;
+        }
+        match (self.text.trim().strip_suffix(FLAGS_SET), expected.strip_suffix(FLAGS_SET)) {
+            (Some(flags), Some(_)) => !flags.split(',').any(|flag| CLIENTS_WAIT.contains(&flag)),
+            _ => numberless(&self.text) == numberless(expected),
+        }
+    }
+}
+
+/// A text with `#` for each number, so that the count of a moment makes no other reason of it.
+fn numberless(text: &str) -> String {
+    let mut out = String::with_capacity(text.len());
+    for c in text.trim().chars() {
+        match c {
+            '0'..='9' | '#' if out.ends_with('#') => {}
+            '0'..='9' => out.push('#'),
+            other => out.push(other),
+        }
+    }
+    out
+}
+
 impl Health {
     /// # Errors
     /// Not JSON, or another document.

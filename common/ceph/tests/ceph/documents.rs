@@ -2,8 +2,8 @@
 
 use replank_ceph::codes;
 use replank_ceph::documents::{
-    Health, MdsMap, OsdDump, OsdTree, Pg, PgDump, PgState, PoolKind, QuorumStatus, Word, read_osd_metadata,
-    read_versions,
+    Health, HealthReason, MdsMap, OsdDump, OsdTree, Pg, PgDump, PgState, PoolKind, QuorumStatus, Word,
+    read_osd_metadata, read_versions,
 };
 use replank_ceph::redundancy::Redundancy;
 use replank_ceph::{OsdId, PoolId};
@@ -121,6 +121,29 @@ fn trees_quorums_and_healths_of_every_release() {
             assert_eq!(health.reasons[0].check.as_deref(), check, "{release} {file}");
         }
     }
+}
+
+/// Jewel lists every flag of the map, once one is set that is a reason to complain.
+#[test]
+fn a_reason_is_known_by_its_code_or_by_its_text_whatever_its_numbers_and_flags() {
+    let said = |text: &str| HealthReason {
+        check: None,
+        level: "HEALTH_WARN".to_owned(),
+        text: text.to_owned(),
+        muted: false,
+    };
+    let flags = "noout,noscrub,nodeep-scrub flag(s) set";
+    for one in ["noscrub", "noin,noout,noscrub,nodeep-scrub,sortbitwise,require_jewel_osds"] {
+        assert!(said(&format!("{one} flag(s) set")).is(flags), "{one}");
+        assert!(!said(&format!("{one} flag(s) set")).is("# requests are blocked > # sec"), "{one}");
+    }
+    for one in ["full,noout", "nearfull,noout", "pauserd,pausewr"] {
+        assert!(!said(&format!("{one} flag(s) set")).is(flags), "{one}");
+    }
+    assert!(said("123 requests are blocked > 32 sec").is("# requests are blocked > # sec"));
+    assert!(!said("123 pgs stuck unclean").is("# requests are blocked > # sec"));
+    let coded = HealthReason { check: Some("OSDMAP_FLAGS".to_owned()), ..said(flags) };
+    assert!(coded.is("OSDMAP_FLAGS") && !coded.is(flags));
 }
 
 #[test]

@@ -168,13 +168,7 @@ pub(super) fn daemons_are(
 }
 
 fn health_known(via: &HostName, allowed: &[String], health: &Health) -> Verdict {
-    let known = |reason: &HealthReason| {
-        let told = |allowed: &String| match &reason.check {
-            Some(check) => check == allowed,
-            None => numberless(&reason.text) == numberless(allowed),
-        };
-        reason.muted || allowed.iter().any(told)
-    };
+    let known = |reason: &HealthReason| reason.muted || allowed.iter().any(|allowed| reason.is(allowed));
     let reasons: Vec<String> =
         health.reasons.iter().filter(|reason| !known(reason)).map(reason_text).collect();
     if reasons.is_empty() {
@@ -189,19 +183,6 @@ fn reason_text(HealthReason { check, text, .. }: &HealthReason) -> String {
         Some(check) => format!("{check}, {text}"),
         None => text.clone(),
     }
-}
-
-/// A text with `#` for each number, so that the count of a moment makes no other reason of it.
-fn numberless(text: &str) -> String {
-    let mut out = String::with_capacity(text.len());
-    for c in text.trim().chars() {
-        match c {
-            '0'..='9' | '#' if out.ends_with('#') => {}
-            '0'..='9' => out.push('#'),
-            other => out.push(other),
-        }
-    }
-    out
 }
 
 fn no_scrub(via: &HostName, groups: &Groups) -> Result<Verdict, String> {

@@ -167,6 +167,10 @@ fn the_other_conditions_of_a_cluster() {
     let pacific = |muted| json!({ "status": "HEALTH_ERR", "checks": { "OSDMAP_FLAGS": check("noout flag(s) set", false), "OSD_NEARFULL": check("1 nearfull osd(s)", muted) } });
     let jewel = json!({ "overall_status": "HEALTH_WARN", "summary": [
         { "severity": "HEALTH_WARN", "summary": "23 requests are blocked > 32 sec" }, { "severity": "HEALTH_WARN", "summary": "noout flag(s) set" }] });
+    let only_flags = |flags: &str| json!({ "overall_status": "HEALTH_WARN", "summary": [{ "severity": "HEALTH_WARN", "summary": format!("{flags} flag(s) set") }] });
+    let flags = |flags: &str| {
+        well().healthy(only_flags(flags)).says(&known(&["noout,noscrub,nodeep-scrub flag(s) set"]))
+    };
     let every = || Gate::EveryOsdIs { version: Version::new("16.2.15"), via: via() };
     let required = |what: Requirement| Gate::Required { what, via: via() };
     let release = |release: &str| required(Requirement::RequireOsdRelease { release: release.to_owned() });
@@ -197,9 +201,16 @@ fn the_other_conditions_of_a_cluster() {
         ),
         (
             "a text that is not expected",
-            well()
-                .healthy(jewel)
-                .says(&known(&["noout,noscrub flag(s) set", "1 requests are blocked > 32 sec"])),
+            well().healthy(jewel).says(&known(&["noout,noscrub flag(s) set", "1 pgs stuck unclean"])),
+        ),
+        (
+            "flags as Jewel lists them, with others of the map",
+            flags("noout,nodeep-scrub,sortbitwise,require_jewel_osds"),
+        ),
+        ("flags with which clients wait", flags("pauserd,pausewr,noout,noscrub,nodeep-scrub")),
+        (
+            "flags that are not expected",
+            well().healthy(only_flags("noout")).says(&known(&["# pgs stuck unclean"])),
         ),
         ("no scrub", well().says(&Gate::NoScrub { via: via() })),
         (

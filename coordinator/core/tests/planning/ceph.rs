@@ -50,6 +50,25 @@ fn a_plan_for_forty_hosts_of_hammer() {
     assert!(points.contains(&"mon1.sortbitwise") && points.contains(&"mon1.require-jewel-osds"));
 }
 
+/// P7: releases before Luminous list all flags of the map in one text, his and those that every map has.
+#[test]
+fn a_flag_that_the_operator_has_set_keeps_no_plan_from_hammer() {
+    let with = |flags: &str| {
+        let mut world = hammer();
+        cluster(&mut world).osds.flags.insert("noout".to_owned());
+        cluster(&mut world).health.reasons.push(replank_ceph::documents::HealthReason {
+            check: None,
+            level: "HEALTH_WARN".to_owned(),
+            text: format!("{flags} flag(s) set"),
+            muted: false,
+        });
+        world.try_plan()
+    };
+    assert!(with("noout,sortbitwise").is_ok());
+    let refused = with("full,noout").unwrap_err().to_string();
+    assert!(refused.contains("RP2056") && refused.contains("full,noout flag(s) set"), "{refused}");
+}
+
 #[test]
 fn half_a_voyage_is_finished_by_planning_again() {
     let mut world = nautilus();

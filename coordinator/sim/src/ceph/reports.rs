@@ -153,6 +153,8 @@ impl Cluster {
         if !self.flags.all().is_empty() {
             let mut flags: Vec<&str> = self.flags.all().iter().map(String::as_str).collect();
             if !self.layout.health_has_codes {
+                // Without codes every flag of the map is listed, once one is a reason to complain.
+                flags.extend(self.required.flags.iter().map(String::as_str));
                 flags.sort_by_key(|flag| BITS.iter().position(|bit| bit == flag));
             }
             add("OSDMAP_FLAGS", "HEALTH_WARN", format!("{} flag(s) set", flags.join(",")));
@@ -181,7 +183,8 @@ impl Cluster {
 }
 
 /// In the order in which Ceph prints them (src/osd/OSDMap.cc `get_flag_string`).
-const BITS: [&str; 5] = ["noout", "nobackfill", "norecover", "noscrub", "nodeep-scrub"];
+const BITS: [&str; 7] =
+    ["noout", "nobackfill", "norecover", "noscrub", "nodeep-scrub", "sortbitwise", "require_jewel_osds"];
 
 fn address(host: usize) -> IpAddr {
     let number = u32::try_from(host + 1).unwrap_or(u32::MAX);

@@ -185,11 +185,7 @@ fn flags(ground: &Ground<'_>, findings: &mut Vec<Finding>) {
 fn health(ground: &Ground<'_>, findings: &mut Vec<Finding>) {
     for reason in ground.cluster.health.reasons.iter().filter(|reason| !reason.muted) {
         let name = reason.check.clone().unwrap_or_else(|| reason.text.clone());
-        let row = ground.voyage.part.health.iter().find(|row| {
-            // Before Luminous there are only texts, which differ in their numbers.
-            reason.check.as_deref() == Some(row.reason.as_str())
-                || without_numbers(&reason.text) == without_numbers(&row.reason)
-        });
+        let row = ground.voyage.part.health.iter().find(|row| reason.is(&row.reason));
         // Told with its own cause elsewhere.
         let told =
             ["OSD_DOWN", "PG_DEGRADED", "PG_AVAILABILITY", "MON_DOWN", "MON_CLOCK_SKEW", "OSD_NEARFULL"];
@@ -205,10 +201,6 @@ fn health(ground: &Ground<'_>, findings: &mut Vec<Finding>) {
             )),
         }
     }
-}
-
-fn without_numbers(text: &str) -> String {
-    text.chars().filter(|c| !c.is_ascii_digit() && *c != '#').collect()
 }
 
 fn caps(ground: &Ground<'_>, findings: &mut Vec<Finding>) {
