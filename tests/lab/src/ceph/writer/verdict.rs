@@ -5,16 +5,19 @@ use std::fmt;
 use super::found::{Found, Lane, count};
 use super::log::Log;
 
-/// The longest time that a record was under way.
+/// No lane pauses for so long between an acknowledgement and the next record, or its end. Milliseconds.
+const PAUSE_MS: u64 = 5_000;
+
+/// The longest time that a record was under way, or that a lane did nothing, where that is longer than it pauses.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Stall {
     /// Where: an image, a pool, a file system or a bucket.
     pub place: String,
     /// The lane.
     pub lane: u32,
-    /// When it was sent, in microseconds of the epoch.
+    /// When the record was sent, or the one before was acknowledged, in microseconds of the epoch.
     pub from_us: u64,
-    /// How long it took until the cluster had acknowledged it.
+    /// How long it was.
     pub ms: u64,
 }
 
@@ -56,13 +59,19 @@ impl Verdict {
         self.lost
             .extend(log.of(lane.lane).map(|ack| ack.number).filter(|number| !lane.has(*number)).map(name));
         self.reordered.extend(lane.without_predecessor().map(name));
-        if log.ends.iter().all(|(of, _)| *of != lane.lane) {
+        let ended = log.ends.iter().find(|(of, _)| *of == lane.lane).map(|(_, at)| *at);
+        if ended.is_none() {
             self.errors.push(format!("lane {} of {} did not end as it was told to", lane.lane, lane.place));
         }
-        for ack in log.of(lane.lane) {
-            let (place, of) = (lane.place.clone(), lane.lane);
-            let ms = ack.acked_us.saturating_sub(ack.issued_us) / 1000;
-            let stall = Stall { place, lane: of, from_us: ack.issued_us, ms };
+        // The time from an acknowledgement to the next record, or to the end of the lane, counts too where the lane may have hung there.
+        let acks: Vec<_> = log.of(lane.lane).collect();
+        let sent = acks.iter().skip(1).map(|ack| ack.issued_us).chain(ended);
+        let idle = acks.iter().map(|ack| ack.acked_us).zip(sent);
+        let under_way = acks.iter().map(|ack| (ack.issued_us, ack.acked_us));
+        let length = |(from, to): (u64, u64)| (from, to.saturating_sub(from) / 1000);
+        let times = under_way.map(length).chain(idle.map(length).filter(|(_, ms)| *ms > PAUSE_MS));
+        for (from_us, ms) in times {
+            let stall = Stall { place: lane.place.clone(), lane: lane.lane, from_us, ms };
             match self.stalls.iter_mut().find(|known| known.place == stall.place) {
                 Some(known) if known.ms < stall.ms => *known = stall,
                 Some(_) => {}
@@ -182,7 +191,9 @@ mod tests {
     }
 
     #[test]
-    fn a_lane_that_did_not_end_as_told_is_an_error() {
+    fn a_lane_that_hung_until_its_end_has_stalled() {
+        let late = Log { ends: vec![(0, 9_500_000)], ..log() };
+        assert_eq!(Verdict::of(&late, &found(&[(1, 5)], &[])).longest_stall().unwrap().ms, 9_000);
         let killed = Log { ends: Vec::new(), ..log() };
         assert!(Verdict::of(&killed, &found(&[(1, 5)], &[])).sound().unwrap_err().contains("did not end"));
     }
